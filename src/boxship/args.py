@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command lines in Docker's manner, from tables: parser, help, and the source of man pages and completion.
+
+``argparse`` costs 6 ms to import and cannot say everything that is wrong with a line at once. Here a command is
+a record; ``parse`` names all bad words together and suggests what may have been meant.
+"""
+
+from __future__ import annotations
+
+from boxship.errors import InvalidRequest
+from boxship.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class Flag(Record):
+    """``--long``, ``-short``. Kinds: bool, str, int, float, size, duration, list (repeatable)."""
+
+    long: str
+    help: str
+    kind: str = "str"
+    short: str = ""
+    metavar: str = "VALUE"
+    default: Any = None
+    choices: list[str] = []
+    #: another flag's name under which the value is kept
+    key: str = ""
+
+    @property
+    def name(self) -> str:
+        """The key of its value: dashes become underscores."""
+        return (self.key or self.long).replace("-", "_")
+
+
+class Command(Record):
+    """A word with flags and operands. ``run`` is ``module:function``, imported when it is called."""
+
+    name: str
+    summary: str
+    run: str = ""
+    operands: str = ""
+    flags: list[Flag] = []
+    details: str = ""
+    examples: list[tuple[str, str]] = []
+    commands: list[Command] = []
+    #: flags end at the first operand
+    strict: bool = False
+    #: least and most operands
+    least: int = 0
+    most: int = 1 << 30
+
+
+class Parsed(Record):
+    """A line understood: the command, its path of words, values by flag name, operands."""
+
+    command: Command
+    words: list[str]
+    values: dict[str, Any]
+    operands: list[str]
+    help: bool = False
+
+
+HELP = Flag("help", "Show this help and exit", "bool")
+
+
+def parse(top: Command, argv: list[str]) -> Parsed:
+    """Understand a line. InvalidRequest names everything that is wrong with it."""
+    command, words, problems = top, [top.name], []
+    values = _defaults(top)
+    rest = list(argv)
+    while True:
+        rest, operands, asked = _take_flags(command, rest, values, problems, stop=command.strict or bool(command.commands))
+        if asked:
+            return Parsed(command, words, values, operands, help=True)
+        if not command.commands or not operands:
+            break
+        following = _find(command, operands[0], problems)
+        if following is None:
+            break
+        command, rest = following, operands[1:]
+        words.append(command.name)
+        values |= _defaults(command)
+    if not problems:
+        _count(command, operands, problems)
+    if problems:
+        raise InvalidRequest("; ".join(problems), hint=f"see '{' '.join(words)} --help'")
+    return Parsed(command, words, values, operands, help=bool(command.commands))
+
+
+def _defaults(command: Command) -> dict[str, Any]:
+    return {flag.name: False if flag.kind == "bool" and flag.default is None else flag.default for flag in command.flags}
+
+
+def _find(command: Command, word: str, problems: list[str]) -> Command | None:
+    for one in command.commands:
+        if one.name == word:
+            return one
+    names = [one.name for one in command.commands]
+    problems.append(f"unknown command {word!r}{suggest(word, names)}")
+    return None
+
+
+def _count(command: Command, operands: list[str], problems: list[str]) -> None:
+    if command.commands:
+        return
+    if len(operands) < command.least:
+        problems.append(f"{command.name} needs {command.operands or 'more operands'}")
+    elif len(operands) > command.most:
+        problems.append(f"{command.name}: too many operands: {' '.join(operands[command.most:])}")
+
+
+def _take_flags(command: Command, argv: list[str], values: dict[str, Any], problems: list[str], *,
+                stop: bool) -> tuple[list[str], list[str], bool]:
+    """Read flags; returns (nothing left), operands, and whether help was asked for."""
+    longs = {flag.long: flag for flag in command.flags}
+    shorts = {flag.short: flag for flag in command.flags if flag.short}
+    operands: list[str] = []
+    at = 0
+    while at < len(argv):
+        word = argv[at]
+        at += 1
+        if word == "--":
+            return [], operands + argv[at:], False
+        if word in ("--help", "-h") and word.lstrip("-") not in shorts and "help" not in longs:
+            return [], operands, True
+        if len(word) < 2 or word[0] != "-":
+            if stop:
+                return [], argv[at - 1:], False
+            operands.append(word)
+        elif word.startswith("--"):
+            at = _long(word[2:], longs, argv, at, values, problems)
+        else:
+            at = _bundle(word[1:], shorts, argv, at, values, problems)
+    return [], operands, False
+
+
+def _long(word: str, longs: dict[str, Flag], argv: list[str], at: int, values: dict[str, Any], problems: list[str]) -> int:
+    name, equals, value = word.partition("=")
+    flag = longs.get(name)
+    if not flag:
+        problems.append(f"unknown flag --{name}{suggest(name, list(longs), '--')}")
+        return at
+    if flag.kind == "bool":
+        _store(flag, value if equals else "true", values, problems)
+    elif equals:
+        _store(flag, value, values, problems)
+    elif at < len(argv):
+        _store(flag, argv[at], values, problems)
+        at += 1
+    else:
+        problems.append(f"--{name} needs a value")
+    return at
+
+
+def _bundle(word: str, shorts: dict[str, Flag], argv: list[str], at: int, values: dict[str, Any], problems: list[str]) -> int:
+    while word:
+        flag, word = shorts.get(word[0]), word[1:] if word[0] in shorts else word
+        if not flag:
+            problems.append(f"unknown flag -{word[0]}")
+            return at
+        if flag.kind == "bool":
+            if word[:1] == "=":
+                _store(flag, word[1:], values, problems)
+                return at
+            _store(flag, "true", values, problems)
+            continue
+        if word:
+            _store(flag, word.removeprefix("="), values, problems)
+        elif at < len(argv):
+            _store(flag, argv[at], values, problems)
+            at += 1
+        else:
+            problems.append(f"-{flag.short} needs a value")
+        return at
+    return at
+
+
+def _store(flag: Flag, text: str, values: dict[str, Any], problems: list[str]) -> None:
+    try:
+        value = convert(flag, text)
+    except ValueError as error:
+        problems.append(f"--{flag.long} {text!r}: {error}")
+        return
+    if flag.kind == "list":
+        values[flag.name] = [*(values[flag.name] or []), value]
+    else:
+        values[flag.name] = value
+
+
+def convert(flag: Flag, text: str) -> Any:
+    """The value of a flag; ValueError says what is accepted."""
+    if flag.choices and text not in flag.choices:
+        raise ValueError(f"not one of {', '.join(flag.choices)}")
+    converter: Callable[[str], Any] = _CONVERTERS.get(flag.kind, str)
+    return converter(text)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("true", "1", "t", "yes"):
+        return True
+    if text.lower() in ("false", "0", "f", "no"):
+        return False
+    raise ValueError("not true or false")
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text, 0) if text[:2].lower() in ("0x", "0b", "0o") else int(text)
+    except ValueError:
+        raise ValueError("not a whole number") from None
+
+
+def _real(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("not a number") from None
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ValueError("not a number")
+    return value
+
+
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+
+
+def size(text: str) -> int:
+    """Bytes of ``512m``, ``1.5g``, ``64KiB``; ``-1`` is unlimited. Units are powers of 1024, as Docker has them."""
+    word = text.strip().lower()
+    if word == "-1":
+        return -1
+    digits = word.rstrip("bkmgtpi")
+    unit = word[len(digits):].removesuffix("b").removesuffix("i")
+    try:
+        number = float(digits)
+    except ValueError:
+        number = -1.0
+    if unit not in _UNITS or not 0 <= number < 1 << 60:
+        raise ValueError("not a size like 512m or 1.5g")
+    return int(number * _UNITS[unit])
+
+
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def duration(text: str) -> float:
+    """Seconds of ``1h2m3s``, ``250ms`` or a plain number."""
+    total, number, unit, rest = 0.0, "", "", text.strip().lower()
+    wrong = ValueError("not a time like 10s, 1m30s or 250ms")
+    while rest:
+        cut = next((n for n, c in enumerate(rest) if not (c.isdigit() or c == ".")), len(rest))
+        number, rest = rest[:cut], rest[cut:]
+        cut = next((n for n, c in enumerate(rest) if c.isdigit() or c == "."), len(rest))
+        unit, rest = rest[:cut] or "s", rest[cut:]
+        if not number or number.count(".") > 1 or number == "." or unit not in _SECONDS:
+            raise wrong
+        total += float(number) * _SECONDS[unit]
+    if not number:
+        raise wrong
+    return total
+
+
+_CONVERTERS: dict[str, Callable[[str], Any]] = {"bool": _boolean, "int": _integer, "float": _real, "size": size, "duration": duration}
+
+
+def suggest(word: str, known: list[str], prefix: str = "") -> str:
+    """``; did you mean …?`` for a near miss, or nothing."""
+    if not known:
+        return ""
+    near = min(known, key=lambda name: distance(word, name))
+    close = distance(word, near) <= max(1, len(near) // 3)
+    return f" (did you mean {prefix}{near}?)" if close else ""
+
+
+def distance(a: str, b: str) -> int:
+    """Levenshtein distance."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        last, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
+    return row[-1]
+
+
+def usage(words: list[str], command: Command) -> str:
+    """The line that says how the command is called."""
+    parts = [*words, *(["[flags]"] if command.flags else [])]
+    parts += ["COMMAND"] if command.commands else [command.operands] if command.operands else []
+    return "usage: " + " ".join(parts)
+
+
+def flag_words(flag: Flag) -> str:
+    """``-m, --memory SIZE``."""
+    word = f"--{flag.long}" if flag.kind == "bool" else f"--{flag.long} {flag.metavar}"
+    return f"-{flag.short}, {word}" if flag.short else f"    {word}"
+
+
+def help_text(words: list[str], command: Command) -> str:
+    """What ``--help`` prints."""
+    out = [usage(words, command), "", command.summary]
+    if command.details:
+        out += ["", command.details]
+    if command.commands:
+        width = max(len(one.name) for one in command.commands)
+        out += ["", "commands:", *(f"  {one.name:{width}}  {one.summary}" for one in command.commands)]
+    if command.flags:
+        width = max(len(flag_words(flag)) for flag in command.flags)
+        out += ["", "flags:", *(f"  {flag_words(flag):{width}}  {_flag_help(flag)}" for flag in command.flags)]
+    if command.examples:
+        out += ["", "examples:", *(f"  {line}\n      {what}" for line, what in command.examples)]
+    return "\n".join(out) + "\n"
+
+
+def _flag_help(flag: Flag) -> str:
+    more = f" ({'|'.join(flag.choices)})" if flag.choices else ""
+    return flag.help + more + (f" (default {flag.default})" if flag.default not in (None, False, "", []) else "")
+
+
+def call(parsed: Parsed) -> int:
+    """Import the command's function and call it with what was parsed; its result is the exit code."""
+    module, _, function = parsed.command.run.partition(":")
+    __import__(module)
+    import sys
+
+    result: int = getattr(sys.modules[module], function)(parsed)
+    return result

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry of ``box``: parse, dispatch, tell errors in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from boxship import args, errors
+from boxship.cli.tables import BOX
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code: the container's, or 125, 126, 127 as Docker's."""
+    try:
+        parsed = args.parse(BOX, sys.argv[1:] if argv is None else argv)
+        if parsed.help:
+            sys.stdout.write(args.help_text(parsed.words, parsed.command))
+            return 0
+        return args.call(parsed)
+    except errors.BoxshipError as error:
+        return tell(error)
+    except BrokenPipeError:
+        # Whoever read our output has gone: as quiet as any other program in a pipeline.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 - the last border: one line, and how to see more
+        if os.environ.get("BOXSHIP_DEBUG"):
+            raise
+        sys.stderr.write(f"box: internal error: {type(error).__name__}: {error}\nhint: BOXSHIP_DEBUG=1 shows the traceback\n")
+        return 125
+
+
+def tell(error: errors.BoxshipError) -> int:
+    """One line, a hint, and what went wrong while cleaning up."""
+    if os.environ.get("BOXSHIP_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    sys.stderr.write(f"box: {error.render()}\n")
+    for note in getattr(error, "__notes__", ()):
+        sys.stderr.write(f"box: {note}\n")
+    return error.exit_code

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``box system check``: what a kill -9 or a power loss has left behind, and its removal.
+
+Everything that Boxship acquires is recorded before it is acquired, so a directory below the run directories
+names all that may be left: a cgroup, processes in it, files. A cgroup without a directory is left over too.
+"""
+
+from __future__ import annotations
+
+import os
+
+from boxship.engine import containers
+from boxship.engine.host import store
+from boxship.errors import NotFound
+from boxship.kernel.cgroup import locate
+from boxship.paths import runtime_root
+from boxship.runtime import groups, lifecycle
+from boxship.runtime.state import Store, alive
+
+
+def check(*, repair: bool) -> list[str]:
+    """Lines that say what was found; with ``repair`` it has been removed."""
+    found = _containers(repair)
+    found += _bundles(repair)
+    return found + _cgroups(repair)
+
+
+def _containers(repair: bool) -> list[str]:
+    """Containers of ``box`` whose monitor is gone and which nobody keeps on purpose."""
+    known, lines = store(), []
+    for name in known.names():
+        try:
+            state = known.load(name)
+        except NotFound:
+            lines.append(f"half-made container directory {known.directory(name)}")
+            if repair:
+                known.remove(name)
+            continue
+        if containers.pids(state)[0]:
+            continue
+        ended = os.path.exists(f"{known.directory(name)}/exit")
+        lines.append(f"container {name}: " + ("ended and not removed" if ended else "its monitor is gone"))
+        if repair:
+            containers.remove(name, force=True)
+    return lines
+
+
+def _bundles(repair: bool) -> list[str]:
+    """Containers of ``boxc`` that never came to have a process."""
+    known, lines = Store(runtime_root("boxc")), []
+    for name in known.names():
+        try:
+            state = known.load(name)
+        except NotFound:
+            lines.append(f"half-made container directory {known.directory(name)}")
+            if repair:
+                known.remove(name)
+            continue
+        if state.pid and (alive(state) or os.path.isdir(state.bundle)):
+            continue  # running, or stopped and its engine will delete it
+        lines.append(f"bundle container {name}: create was killed")
+        if repair:
+            lifecycle.delete(known, name, force=True)
+    return lines
+
+
+def _cgroups(repair: bool) -> list[str]:
+    """Groups below Boxship's own parent that belong to no container."""
+    known = {*store().names(), *Store(runtime_root("boxc")).names()}
+    names: set[str] = set()
+    for mount in locate().hierarchies:
+        try:
+            names |= {entry.name for entry in os.scandir(f"{mount}{groups.DEFAULT_PARENT}") if entry.is_dir()}
+        except FileNotFoundError:
+            continue
+    lines = []
+    for name in sorted(names - known):
+        lines.append(f"cgroup {groups.DEFAULT_PARENT}/{name}")
+        if repair:
+            group = groups.of_path(f"{groups.DEFAULT_PARENT}/{name}")
+            group.kill()
+            group.remove()
+    return lines

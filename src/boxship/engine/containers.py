@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Containers that exist: find, list, join, stop, wait, remove. Their directories say what is."""
+
+from __future__ import annotations
+
+import os
+
+from boxship.engine.host import store
+from boxship.engine.users import resolve
+from boxship.errors import Conflict, NotFound
+from boxship.record import Record
+from boxship.runtime import groups, monitor
+from boxship.runtime.monitor import Exit
+from boxship.runtime.state import State, start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxship.runtime.launch import Launched
+
+SIGTERM, SIGKILL = 15, 9
+
+
+class Row(Record):
+    """One line of ``box ps``."""
+
+    id: str
+    name: str
+    command: str
+    status: str
+    pid: int
+    exit_code: int | None
+
+
+def find(word: str) -> State:
+    """The container with this id, unique beginning of an id, or name."""
+    found = store()
+    names = found.names()
+    if word in names:
+        return found.load(word)
+    matching = [name for name in names if name.startswith(word) or (len(word) > len(name) and word.startswith(name))]
+    if not matching:
+        matching = [name for name in names if _name(name) == word]
+    if len(matching) > 1:
+        raise Conflict(f"{word!r} is the beginning of {len(matching)} containers' ids", hint="give more of the id")
+    if not matching:
+        raise NotFound(f"no such container: {word}", hint="box ps lists them")
+    return found.load(matching[0])
+
+
+def _name(container: str) -> str:
+    try:
+        return store().load(container).annotations.get("name", "")
+    except NotFound:
+        return ""
+
+
+def directory(word: str) -> str:
+    """The directory of a container."""
+    return store().directory(find(word).id)
+
+
+def pids(state: State) -> tuple[int, int]:
+    """Monitor and first process, if they live: a restart changes the latter, the monitor's start time proves both."""
+    if not state.monitor or start_time(state.monitor) != state.monitor_start or not state.monitor_start:
+        return 0, 0
+    return monitor.read_pids(store().directory(state.id))
+
+
+def status(state: State) -> str:
+    """created, running, paused or exited."""
+    if pids(state)[1]:
+        return "paused" if groups.of_path(state.cgroup).frozen else "running"
+    return "exited" if state.pid else "creating"
+
+
+def list_all() -> list[Row]:
+    """All containers of this user."""
+    found, rows = store(), []
+    for name in found.names():
+        try:
+            state = found.load(name)
+        except NotFound:  # being made or removed right now
+            continue
+        ended = monitor.read_exit(found.directory(name))
+        rows.append(Row(state.id, state.annotations.get("name", ""), state.annotations.get("command", ""), status(state),
+                        pids(state)[1], ended.code if ended else None))
+    return rows
+
+
+def running(word: str) -> tuple[State, int, int]:
+    """The container with its monitor's and its first process's pid; Conflict when it does not run."""
+    state = find(word)
+    above, first = pids(state)
+    if not first:
+        raise Conflict(f"container {state.id} is not running", hint=f"box why {state.id} says how it ended")
+    return state, above, first
+
+
+def execute(word: str, argv: list[str], *, env: list[str], workdir: str, user: str, console: int, stdin: bool) -> tuple[Launched, list[str]]:
+    """Start one more process in a container, as its first process was started: same limits, filter, capabilities."""
+    from boxship.runtime import join, lifecycle
+    from boxship.spec import oci
+
+    state, _, first = running(word)
+    spec = lifecycle.specification(store(), state)
+    base = spec.process or oci.Process()
+    identity = resolve(user) if user else None
+    changes: dict[str, object] = {"args": argv, "env": [*base.env, *env], "terminal": console >= 0, "cwd": workdir or base.cwd}
+    if identity:
+        changes["user"] = oci.User(uid=identity.uid, gid=identity.gid, additional_gids=identity.groups)
+        if identity.uid and base.capabilities:
+            changes["capabilities"] = base.capabilities.replace(effective=[], permitted=[], ambient=[])
+    state = state.replace(pid=first, start_time=start_time(first))
+    return join.join(state, spec, base.replace(**changes), join.Options(console_fd=console, null_stdin=not stdin))
+
+
+def kill(word: str, number: int) -> None:
+    """Signal a container's first process, through its monitor, which holds its pidfd."""
+    state, _, _ = running(word)
+    client = monitor.Client.connect(store().directory(state.id))
+    try:
+        client.send(monitor.SIGNAL, number.to_bytes(4, "little"))
+    finally:
+        client.close()
+
+
+def stop(word: str, seconds: float) -> None:
+    """The stop signal; after ``seconds`` the kill. Returns when the container has ended, and will not restart."""
+    import _signal
+    import select
+
+    state = find(word)
+    above, _ = pids(state)
+    if not above:
+        return
+    fd = os.pidfd_open(above)
+    try:
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        _signal.pidfd_send_signal(fd, SIGTERM)
+        if not poller.poll(max(0, int(seconds * 1000))):
+            groups.of_path(state.cgroup).kill(SIGKILL)
+            poller.poll()
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(fd)
+
+
+def wait(word: str) -> Exit:
+    """Wait until a container has ended; how it did."""
+    import select
+
+    state = find(word)
+    above, _ = pids(state)
+    if above:
+        try:
+            fd = os.pidfd_open(above)
+        except ProcessLookupError:
+            fd = -1
+        if fd >= 0:
+            poller = select.poll()
+            poller.register(fd, select.POLLIN)
+            poller.poll()
+            os.close(fd)
+    return monitor.read_exit(store().directory(state.id)) or Exit(code=137)
+
+
+def remove(word: str, *, force: bool) -> None:
+    """Remove a container that has ended; with ``force`` end it first."""
+    state = find(word)
+    if pids(state)[0]:
+        if not force:
+            raise Conflict(f"container {state.id} is running", hint=f"box stop {state.id}, or box rm --force {state.id}")
+        stop(word, 0)
+    group = groups.of_path(state.cgroup)
+    group.kill()
+    group.remove()
+    store().remove(state.id)
+
+
+def why(word: str) -> str:
+    """How a container has ended, in one line."""
+    from boxship.runtime.signals import signal_name
+
+    state = find(word)
+    ended = monitor.read_exit(store().directory(state.id))
+    if ended is None:
+        return f"{state.id}: {status(state)}" + ("" if pids(state)[0] else ": its monitor was killed, and the container with it")
+    seconds = (ended.finished_ns - ended.started_ns) / 1e9
+    if ended.error_call:
+        what = f"did not start: {ended.error_call}({ended.error_path}): {os.strerror(ended.error_errno)} (step {ended.error_step + 1})"
+    elif ended.oom:
+        what = "was killed because its memory limit was reached (out of memory)"
+    elif ended.timeout:
+        what = "was killed because its time limit was reached"
+    elif ended.signal:
+        what = f"was ended by {signal_name(ended.signal)}" + (", core dumped" if ended.core else "")
+    else:
+        what = f"exited with code {ended.code}"
+    return f"{state.id}: {what} after {seconds:.3f} s ({(ended.utime_us + ended.stime_us) / 1e6:.3f} s of processor, {ended.maxrss_kib} KiB at most)"

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine's own userland as a container: the host's root below, a private writable layer on top.
+
+The way of a request: ``Request`` → ``spec/host.py`` → ``plan/build.py`` → boxmon, which stays as the monitor.
+Nothing is mounted in the host's own mount namespace, so nothing can be left mounted there.
+"""
+
+from __future__ import annotations
+
+import os
+
+from boxship import fastjson
+from boxship.engine.names import SHORT, new_id
+from boxship.engine.users import resolve
+from boxship.errors import InvalidRequest, KernelError, Unsupported
+from boxship.kernel import capabilities, idmap
+from boxship.kernel.cgroup import Group, locate
+from boxship.paths import cache_root, runtime_root
+from boxship.plan import build, limits
+from boxship.plan import steps as s
+from boxship.plan.facts import Launch, Overlay
+from boxship.record import Record
+from boxship.runtime import compile as compiling
+from boxship.runtime import groups, host
+from boxship.runtime.launch import Launched, Launcher
+from boxship.runtime.signals import signal_number
+from boxship.runtime.state import State, Store, start_time, write_atomically
+from boxship.spec import host as building
+from boxship.spec import oci
+from boxship.undo import Undo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxship.plan.facts import Compiled, Facts
+    from boxship.plan.limits import Setting
+    from boxship.plan.wire import Planned
+    from boxship.spec.request import Request
+
+_RESTART = {"no": s.RESTART_NO, "on-failure": s.RESTART_ON_FAILURE, "always": s.RESTART_ALWAYS}
+
+
+class Drawn(Record):
+    """A container on paper: everything that starting it needs, and nothing done yet."""
+
+    id: str
+    name: str
+    request: Request
+    spec: oci.Spec
+    compiled: Compiled
+    group: Group
+    settings: list[Setting]
+    launch: Launch
+    warnings: list[str]
+
+    def plan(self, facts: Facts) -> list[Planned]:
+        """Its steps."""
+        return build.container(self.spec, facts, self.compiled, self.launch)
+
+    def before(self) -> list[str]:
+        """What Python does itself before boxmon starts, in words."""
+        return [f"mkdir({self.launch.bundle}, 0o700)", *(f"mkdir({m}{self.group.path}, 0o755)" for m in self.group.layout.hierarchies),
+                *(one.describe() for one in self.settings)]
+
+
+class Started(Record):
+    """A container that runs: its first process, its monitor, and the caller's end of the primary client."""
+
+    drawn: Drawn
+    launched: Launched
+    plan: list[Planned]
+    client: int
+    directory: str
+
+    def reap(self) -> None:
+        """The monitor is a child of the process that started it: take its exit status off the kernel's hands."""
+        os.waitpid(self.launched.boxmon, 0)
+
+
+def store() -> Store:
+    """The directory of running containers."""
+    return Store(runtime_root("boxship"))
+
+
+def draw(request: Request) -> Drawn:
+    """Everything pure: from the request to the specification and the launch record. Raises what cannot be."""
+    if not request.args:
+        raise InvalidRequest("no command: box run host -- COMMAND", hint="name the program to run after --")
+    full, warnings = new_id(), list[str]()
+    name = request.name or full[:SHORT]
+    own_userns = _own_userns(request, warnings)
+    user = resolve(request.user)
+    spec = building.specification(request, uid=user.uid, gid=user.gid, groups=user.groups, home=user.home, name=name[:SHORT],
+                                  all_capabilities=capabilities.names(capabilities.own_bounding()), own_userns=own_userns)
+    spec = _with_seccomp(request, spec)
+    from boxship.spec.validate import validate
+
+    warnings += validate(spec)
+    compiled = compiling.compile_spec(spec, said := list[str]())
+    # Boxship's own profile names system calls of newer kernels than this libseccomp may know: nobody's business.
+    warnings += [line for line in said if request.seccomp or not line.startswith("seccomp:")]
+    layout = locate()
+    group = Group(layout, f"{request.cgroup_parent or groups.DEFAULT_PARENT}/{full[:SHORT]}")
+    settings = limits.settings(groups.resources_of(spec), layout.versions)
+    return Drawn(full, name, request, spec, compiled, group, settings, _launch(request, full, group), warnings)
+
+
+def _own_userns(request: Request, warnings: list[str]) -> bool:
+    if request.userns == "host" or request.privileged:
+        return False
+    if not host.privileged():
+        raise Unsupported("box run host needs root for now", hint="run it as root; rootless bundles run with boxc")
+    if not idmap.can_be_idmapped("/", host.kernel_version()):
+        warnings.append("the root file system cannot be idmapped: no user namespace of its own (--userns host says so too)")
+        return False
+    return True
+
+
+def _with_seccomp(request: Request, spec: oci.Spec) -> oci.Spec:
+    if request.privileged or request.seccomp == "unconfined":
+        return spec
+    if request.seccomp:
+        profile = _read_profile(request.seccomp)
+    else:
+        from boxship.spec.seccomp_default import default_profile
+
+        held = spec.process.capabilities.bounding if spec.process and spec.process.capabilities else []
+        profile = default_profile(held)
+    return spec.replace(linux=spec.linux.replace(seccomp=profile))
+
+
+def _read_profile(path: str) -> object:
+    from boxship import fastjson
+
+    try:
+        with open(path, "rb") as file:
+            return fastjson.loads(file.read())
+    except OSError as error:
+        raise KernelError.from_os("open", error, hint="--security-opt seccomp=FILE names a profile in OCI form") from None
+
+
+def _launch(request: Request, full: str, group: Group) -> Launch:
+    directory = f"{store().root}/{full[:SHORT]}"
+    stdio = "pipe" if request.detach or any(os.isatty(fd) for fd in (0, 1, 2)) else "inherit"
+    supervise = s.Supervise(
+        directory, log_size=request.log_size, log_files=request.log_files, restart=_RESTART[request.restart],
+        restart_max=request.restart_max, timeout_ms=int(request.timeout * 1000), stop_signal=signal_number(request.stop_signal),
+        oom_file=group.oom_file())
+    return Launch(id=full[:SHORT], bundle=directory, stdio=stdio, interactive=request.interactive, null_stdin=not request.interactive,
+                  init=request.init, supervise=supervise, overlay=Overlay(["/"], upper=request.keep, tmpfs=request.tmpfs_size))
+
+
+def facts(drawn: Drawn, *, planned: bool = False) -> Facts:
+    """The host, with the container's place in the cgroup hierarchies."""
+    found = host.facts(None)
+    return found.replace(hierarchies=host.hierarchies(drawn.group, planned=planned))
+
+
+def start(drawn: Drawn, *, trace: bool = False) -> Started:
+    """Do it. On any failure nothing is left behind."""
+    found, short = store(), drawn.launch.id
+    with Undo() as undo:
+        directory = found.create(short, undo)
+        _keep_directory(drawn.request)
+        state = State(id=short, bundle=directory, cgroup=drawn.group.path, owner=os.geteuid(), rootfs="host",
+                      annotations={"name": drawn.name, "command": " ".join(drawn.request.args)[:200]})
+        found.save(state)
+        write_atomically(f"{directory}/config.json", fastjson.dumps(oci.encode(drawn.spec)).encode())
+        groups.make(drawn.group, drawn.settings, drawn.spec, undo, drawn.warnings)
+        own, other = _client(undo)
+        plan = drawn.plan(facts(drawn))
+        launched = Launcher(plan, {s.CLIENT: other}, trace=trace, monitor=True).run()
+        os.close(other)
+        found.save(state.replace(pid=launched.pid, start_time=start_time(launched.pid), monitor=launched.boxmon,
+                                 monitor_start=start_time(launched.boxmon)))
+        undo.forget()
+    return Started(drawn, launched, plan, own, directory)
+
+
+def _keep_directory(request: Request) -> None:
+    if request.keep and not os.path.isdir(request.keep):
+        raise InvalidRequest(f"--keep {request.keep}: no such directory", hint="make it first; the container's changes will be in it")
+
+
+def _client(undo: Undo) -> tuple[int, int]:
+    import _socket
+
+    own, other = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    fds = own.detach(), other.detach()
+    for fd in fds:
+        undo.push(os.close, fd)
+    return fds
+
+
+def remove(started_id: str, cgroup: str) -> None:
+    """What is left of a container that has ended: its cgroup and its directory."""
+    group = groups.of_path(cgroup)
+    group.kill()
+    group.remove()
+    store().remove(started_id)
+
+

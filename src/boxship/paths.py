@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every path that Boxship keeps things at, for root and for ordinary users.
+
+| what                         | root              | user                              |
+|------------------------------|-------------------|-----------------------------------|
+| running containers (``box``) | /run/boxship      | $XDG_RUNTIME_DIR/boxship          |
+| running containers (``boxc``)| /run/boxc         | $XDG_RUNTIME_DIR/boxc             |
+| caches                       | /var/cache/boxship| $XDG_CACHE_HOME/boxship           |
+
+Where a user has no XDG_RUNTIME_DIR (no login session), /tmp/boxship-UID is used: made 0700, and refused
+when somebody else owns it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from boxship.errors import KernelError, PermissionDenied
+
+
+def runtime_root(name: str) -> str:
+    """The directory of running containers: ``boxship`` or ``boxc``. It is not made here."""
+    if os.geteuid() == 0 and not _in_user_namespace():
+        return f"/run/{name}"
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    return f"{base}/{name}" if base else f"/tmp/{name}-{os.geteuid()}"
+
+
+def cache_root() -> str:
+    """Where what can be computed again is kept."""
+    if os.geteuid() == 0 and not _in_user_namespace():
+        return "/var/cache/boxship"
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ.get("HOME", "/"), ".cache")
+    return f"{base}/boxship"
+
+
+def _in_user_namespace() -> bool:
+    """Root of a user namespace is not root of the host: podman starts runtimes so."""
+    return "_CONTAINERS_ROOTLESS_UID" in os.environ
+
+
+def private_directory(path: str) -> str:
+    """Make ``path`` and its parents, 0700, and make sure that it is ours and nobody else may write it."""
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        found = os.lstat(path)
+    except OSError as error:
+        raise KernelError.from_os("mkdir", error, path=path,
+                                  hint="name another state directory with --root, on a file system that can be written") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise PermissionDenied(f"{path}: owned by uid {found.st_uid}, mode {found.st_mode & 0o7777:#o}: not ours alone",
+                               hint="remove it, or name another directory with --root")
+    return path

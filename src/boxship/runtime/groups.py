@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container's cgroup: where it lies, what is written there, how it goes away.
+
+``plan/limits.py`` decides the values, ``kernel/cgroup`` knows the hierarchies; this module joins the two.
+"""
+
+from __future__ import annotations
+
+import os
+
+from boxship.errors import Unsupported
+from boxship.kernel.cgroup import Group, locate
+from boxship.plan import limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxship.plan.limits import Setting
+    from boxship.runtime.create import Options
+    from boxship.spec.oci import Spec
+    from boxship.undo import Undo
+
+__all__ = ["Group", "make", "of_path", "plan"]
+
+DEFAULT_PARENT = "/boxship"
+
+
+def of_path(path: str) -> Group:
+    """The group at a path that has been recorded."""
+    return Group(locate(), path)
+
+
+def path_of(spec: Spec, name: str) -> str:
+    """cgroupsPath: absolute below every hierarchy's root, relative below Boxship's own parent group."""
+    wanted = spec.linux.cgroups_path
+    if not wanted:
+        return f"{DEFAULT_PARENT}/{name}"
+    return wanted if wanted.startswith("/") else f"{DEFAULT_PARENT}/{wanted}"
+
+
+def plan(spec: Spec, name: str, options: Options) -> tuple[Group, list[Setting]]:
+    """The container's group and what will be written to it; nothing is changed yet."""
+    if options.systemd_cgroup:
+        raise Unsupported("the systemd cgroup driver needs a running systemd, and there is none on this host",
+                          hint="leave --systemd-cgroup away: cgroups are then made directly") if not os.path.isdir("/run/systemd/system") \
+            else Unsupported("systemd cgroup driver")
+    group = Group(locate(), path_of(spec, name))
+    return group, limits.settings(resources_of(spec), group.layout.versions)
+
+
+def resources_of(spec: Spec) -> dict[str, object]:
+    """The resources, with the device rules that every container gets put before its own denials."""
+    found = dict(spec.linux.resources or {})
+    rules = list(found.get("devices") or [])  # type: ignore[call-overload]
+    if rules:
+        from boxship.kernel.devices import DEFAULT_RULES
+
+        found["devices"] = [*rules, *DEFAULT_RULES] if not _allows_all(rules) else rules
+    return found
+
+
+def _allows_all(rules: list[dict[str, object]]) -> bool:
+    last = rules[-1]
+    return bool(last.get("allow")) and last.get("type") in (None, "", "a")
+
+
+def make(group: Group, settings: list[Setting], spec: Spec, undo: Undo, warnings: list[str]) -> None:
+    """Create the group and write its settings; what was made is undone with the rest."""
+    made = group.create()
+    undo.push(_unmake, group, made)
+    apply(group, settings, warnings)
+    if group.layout.versions.get("devices") != 1 and (spec.linux.resources or {}).get("devices"):
+        attach_devices(group, spec)
+
+
+def _unmake(group: Group, made: list[str]) -> None:
+    group.kill()
+    for directory in reversed(made):
+        if directory.endswith(group.path):
+            os.rmdir(directory)
+
+
+def apply(group: Group, settings: list[Setting], warnings: list[str]) -> None:
+    """Write settings; a refused optional one becomes a warning."""
+    from boxship.errors import KernelError
+
+    for one in settings:
+        try:
+            group.write(one.controller, one.file, one.value)
+        except KernelError as error:
+            if not one.optional:
+                raise
+            warnings.append(f"{one.file}: {error.message}, ignored")
+
+
+def attach_devices(group: Group, spec: Spec) -> None:
+    """The device rules as an eBPF program on the v2 group."""
+    from boxship.kernel import devices
+
+    if group.layout.unified:
+        devices.attach(f"{group.layout.unified}{group.path}", devices.program(resources_of(spec)["devices"]))  # type: ignore[arg-type]

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Facts of the host and of the caller, read from the kernel: the input of every plan.
+
+See proc(5), capabilities(7), user_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import os
+
+from boxship.plan.facts import Facts, Hierarchy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxship.kernel.cgroup import Group
+
+_CAP_SYS_ADMIN = 21
+
+
+def kernel_version() -> tuple[int, int]:
+    """(6, 18) on Linux 6.18.x."""
+    major, _, rest = os.uname().release.partition(".")
+    minor = "".join(c for c in rest.partition(".")[0] if c.isdigit())
+    return int(major), int(minor or 0)
+
+
+def privileged() -> bool:
+    """Whether this process has CAP_SYS_ADMIN over the initial user namespace."""
+    with open("/proc/self/status", "rb") as file:
+        effective = int(file.read().partition(b"CapEff:")[2].split(None, 1)[0], 16)
+    if not effective & (1 << _CAP_SYS_ADMIN):
+        return False
+    with open("/proc/self/uid_map", "rb") as file:
+        return file.read().split() == [b"0", b"0", b"4294967295"]
+
+
+def facts(group: Group | None) -> Facts:
+    """What a plan needs, with the container's place in each cgroup hierarchy."""
+    return Facts(kernel=kernel_version(), privileged=privileged(), uid=os.geteuid(), gid=os.getegid(),
+                 hierarchies=hierarchies(group))
+
+
+def hierarchies(group: Group | None, *, planned: bool = False) -> list[Hierarchy]:
+    """The hierarchies in which the group exists, or will when it is only ``planned``."""
+    if group is None:
+        return []
+    layout, found = group.layout, []
+    there = set(group.directories)
+    for mount in layout.hierarchies:
+        own = [c for c in layout.controllers.values() if c.mount == mount]
+        version = 2 if mount == layout.unified else own[0].version
+        directory = f"{mount}{group.path}"
+        if planned or directory in there:
+            found.append(Hierarchy(mount, version, [c.name for c in own], directory))
+    return found

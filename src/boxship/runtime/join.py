@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process in a running container: facts from the container's first process, plan, launch. See setns(2)."""
+
+from __future__ import annotations
+
+import os
+
+from boxship.errors import Conflict, InvalidRequest
+from boxship.plan import exec as planning
+from boxship.plan import steps as s
+from boxship.plan.facts import Launch
+from boxship.plan.words import NAMESPACES, NS_FILES
+from boxship.record import Record
+from boxship.runtime import compile as compiling
+from boxship.runtime import groups, host, slots
+from boxship.runtime.launch import Launched, Launcher
+from boxship.runtime.state import State, alive
+from boxship.undo import Undo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxship.spec.oci import Process, Spec
+
+
+class Options(Record):
+    """How the process is to be joined to the container."""
+
+    console_socket: str = ""
+    console_fd: int = -1
+    preserve_fds: int = 0
+    sub_group: str = ""
+    null_stdin: bool = False
+
+
+def differing_namespaces(pid: int) -> int:
+    """CLONE_ bits of the namespaces in which that process is not where this one is."""
+    flags = 0
+    for kind, flag in NAMESPACES.items():
+        try:
+            own, other = os.stat(f"/proc/self/ns/{NS_FILES[kind]}"), os.stat(f"/proc/{pid}/ns/{NS_FILES[kind]}")
+        except FileNotFoundError:  # a kernel without time namespaces
+            continue
+        if (own.st_dev, own.st_ino) != (other.st_dev, other.st_ino):
+            flags |= flag
+    return flags
+
+
+def join(state: State, spec: Spec, process: Process, options: Options) -> tuple[Launched, list[str]]:
+    """Start the process; returns its pid and warnings. Errors are those of ``launch.failure``."""
+    warnings: list[str] = []
+    seccomp = spec.linux.seccomp
+    if seccomp and any(rule.get("action") == "SCMP_ACT_NOTIFY" for rule in seccomp.get("syscalls") or []):
+        warnings.append("seccomp notifications of an exec go to a listener of its own")
+    compiled = compiling.compile_process(process, seccomp, warnings)
+    launch = Launch(id=state.id, preserve=options.preserve_fds, keyring=False, chown=slots.pipes_among_streams(),
+                    null_stdin=options.null_stdin)
+    if compiled.seccomp_notify:
+        data, pid_at = slots.listener_state(spec, launch.replace(bundle=state.bundle))
+        launch = launch.replace(listener_state=data, listener_pid_at=pid_at)
+    with Undo() as opened:
+        pidfd = _pidfd(state, opened)
+        found = {s.PIDFD: pidfd} | {s.FIRST_FREE + n: 3 + n for n in range(options.preserve_fds)}
+        if process.terminal:
+            found[s.CONSOLE] = slots.console(options, opened)
+        if compiled.seccomp_notify:
+            found[s.LISTENER] = slots.listener(spec, opened)
+        group = groups.of_path(f"{state.cgroup}/{options.sub_group}".rstrip("/")) if state.cgroup else None
+        plan = planning.process(process, differing_namespaces(state.pid), host.facts(group), compiled, launch)
+        launched = Launcher(plan, found).run()
+    return launched, [*warnings, *launched.warnings]
+
+
+def _pidfd(state: State, undo: Undo) -> int:
+    try:
+        fd = os.pidfd_open(state.pid)
+    except ProcessLookupError:
+        raise Conflict(f"container {state.id!r} is not running") from None
+    except OSError as error:
+        raise InvalidRequest(f"pid {state.pid} of container {state.id!r}: {error.strerror}") from None
+    undo.push(os.close, fd)
+    if not alive(state):
+        raise Conflict(f"container {state.id!r} is not running")
+    return fd

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is kept of a container: one directory, readable by its owner only.
+
+    <root>/<id>/state.json    identity, bundle, cgroup, pid and its start time; rewritten atomically
+    <root>/<id>/config.json   the specification as it was when the container was created
+    <root>/<id>/start         fifo: one byte lets the created process go on to exec
+    <root>/<id>/status        fifo: its writer is the created process; end of file means that exec worked
+
+The status is never stored: it is asked of the kernel. A process with the recorded pid and start time lives
+or it does not; somebody reads the ``status`` fifo only until exec; the freezer says whether it is paused.
+The record is written before anything else is acquired, so that ``delete --force`` can clean up after a
+kill -9 at any moment.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from boxship import fastjson
+from boxship.errors import Conflict, InvalidRequest, KernelError, NotFound
+from boxship.paths import private_directory
+from boxship.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxship.undo import Undo
+
+_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+
+
+class State(Record):
+    """The record of a container."""
+
+    id: str
+    bundle: str
+    cgroup: str
+    pid: int = 0
+    start_time: int = 0
+    created: str = ""
+    owner: int = 0
+    rootfs: str = ""
+    oci_version: str = "1.2.1"
+    annotations: dict[str, str] = {}
+    #: the container's monitor, where it has one
+    monitor: int = 0
+    monitor_start: int = 0
+
+
+def check_id(name: str) -> str:
+    """A container's id: letters, digits and ``_+-.``; not ``.`` or ``..``."""
+    if not name or name in (".", "..") or not set(name) <= _ID_CHARACTERS or len(name) > 1024:
+        raise InvalidRequest(f"container id {name!r}: only letters, digits and _ + - . are allowed",
+                             hint="choose another id")
+    return name
+
+
+class Store:
+    """The directory of all containers of one ``--root``."""
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+
+    def directory(self, name: str) -> str:
+        """The container's own directory, whether it exists or not."""
+        return f"{self.root}/{check_id(name)}"
+
+    def create(self, name: str, undo: Undo) -> str:
+        """Claim the id. mkdir(2) is the lock: one caller wins."""
+        path = self.directory(name)
+        private_directory(self.root)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            raise Conflict(f"container id {name!r} is in use", hint=f"choose another id, or delete it: boxc delete {name}") from None
+        except OSError as error:
+            raise KernelError.from_os("mkdir", error, path=path, hint="name another state directory with --root") from None
+        undo.push(remove_tree, path)
+        return path
+
+    def load(self, name: str) -> State:
+        """The record; NotFound when there is no such container."""
+        try:
+            with open(f"{self.directory(name)}/state.json", "rb") as file:
+                raw = fastjson.loads(file.read())
+        except FileNotFoundError:
+            raise NotFound(f"container {name!r} does not exist", hint=f"boxc list shows those below {self.root}") from None
+        except OSError as error:
+            raise KernelError.from_os("open", error) from None
+        return State(**{k: v for k, v in raw.items() if k in State.__fields__})  # type: ignore[union-attr]
+
+    def save(self, state: State) -> None:
+        """Write the record: complete or not at all."""
+        path = f"{self.directory(state.id)}/state.json"
+        write_atomically(path, fastjson.dumps(state.as_dict()).encode())
+
+    def names(self) -> list[str]:
+        """Ids of all containers, sorted; half-made ones included."""
+        try:
+            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False))
+        except FileNotFoundError:
+            return []
+
+    def lock(self, name: str) -> int:
+        """flock(2) on the container's directory until the descriptor is closed; commands on one id take turns."""
+        try:
+            fd = os.open(self.directory(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotFound(f"container {name!r} does not exist", hint=f"boxc list shows those below {self.root}") from None
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return fd
+
+    def remove(self, name: str) -> None:
+        """Remove the container's directory; one that is gone already is fine."""
+        remove_tree(self.directory(name))
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory of plain files and fifos, one level deep, and its sub-directories; links are not followed."""
+    try:
+        entries = list(os.scandir(path))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            remove_tree(entry.path)
+        else:
+            os.unlink(entry.path)
+    os.rmdir(path)
+
+
+def write_atomically(path: str, data: bytes) -> None:
+    """Write a file by rename(2): a reader sees the old one or the new one."""
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError as error:
+        raise KernelError.from_os("write", error, path=path) from None
+
+
+def start_time(pid: int) -> int:
+    """Field 22 of /proc/PID/stat: with the pid it names one process for ever. 0 when it is gone or a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            rest = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if rest[0] in (b"Z", b"X") else int(rest[19])
+
+
+def alive(state: State) -> bool:
+    """Whether the container's first process still runs."""
+    return state.pid > 0 and state.start_time > 0 and start_time(state.pid) == state.start_time
+
+
+def waits_at_barrier(directory: str) -> bool:
+    """Whether the created process has not been started: only it has the status fifo open."""
+    try:
+        fd = os.open(f"{directory}/status", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            return False
+        raise
+    os.close(fd)
+    return True

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user's terminal in front of a container's pty: raw mode, window size, both directions. See termios(3)."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414
+SIGWINCH = 28
+
+
+class Pair:
+    """A socket pair through which the container's pty master arrives, and the pump behind it."""
+
+    def __init__(self) -> None:
+        import _socket
+
+        fds = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        self.own, self.other = fds
+        self.child_end = self.other.fileno()
+        self.master = -1
+
+    def receive(self) -> int:
+        """The pty master that the container's process has sent."""
+        _, ancillary, _, _ = self.own.recvmsg(64, 64)
+        raw = ancillary[0][2]
+        self.master = int.from_bytes(raw[:4], "little", signed=True)
+        os.set_inheritable(self.master, False)
+        return self.master
+
+    def pump(self) -> None:
+        """Copy both ways until the container's side is closed."""
+        pump(self.receive(), 0, 1)
+
+    def close(self) -> None:
+        """Close whatever is open."""
+        self.own.close()
+        self.other.close()
+        if self.master >= 0:
+            os.close(self.master)
+
+
+def window_size(fd: int) -> tuple[int, int]:
+    """Rows and columns of a terminal; (0, 0) when it is none."""
+    import fcntl
+
+    try:
+        raw = fcntl.ioctl(fd, _TIOCGWINSZ, b"\0" * 8)
+    except OSError:
+        return 0, 0
+    return int.from_bytes(raw[0:2], "little"), int.from_bytes(raw[2:4], "little")
+
+
+def set_window_size(fd: int, rows: int, columns: int) -> None:
+    """Tell a pty its size."""
+    import fcntl
+
+    fcntl.ioctl(fd, _TIOCSWINSZ, rows.to_bytes(2, "little") + columns.to_bytes(2, "little") + b"\0" * 4)
+
+
+class Raw:
+    """A terminal in raw mode for as long as the block lasts; anything else is left alone."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.saved: Any = None
+
+    def __enter__(self) -> Raw:
+        if self.fd >= 0 and os.isatty(self.fd):
+            import tty
+            from termios import tcgetattr
+
+            self.saved = tcgetattr(self.fd)
+            tty.setraw(self.fd)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.saved is not None:
+            from termios import TCSADRAIN, tcsetattr
+
+            tcsetattr(self.fd, TCSADRAIN, self.saved)
+
+
+def pump(master: int, stdin: int, stdout: int) -> None:
+    """Between the user's streams and the pty, with window size, until the pty's other side is closed."""
+    import _signal
+    import select
+
+    def resize(*_: object) -> None:
+        rows, columns = window_size(stdin)
+        if rows:
+            set_window_size(master, rows, columns)
+
+    _signal.signal(SIGWINCH, resize)
+    resize()
+    poller = select.poll()
+    poller.register(master, select.POLLIN)
+    poller.register(stdin, select.POLLIN)
+    with Raw(stdin):
+        while True:
+            for fd, _event in poller.poll():
+                data = _read(fd)
+                if fd == master and not data:
+                    return
+                if fd == stdin and not data:
+                    poller.unregister(stdin)
+                    write_all(master, b"\x04")  # end of file, as the terminal's line discipline knows it
+                    continue
+                write_all(stdout if fd == master else master, data)
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 65536)
+    except OSError as error:
+        if error.errno == errno.EIO:  # the last slave has been closed
+            return b""
+        raise
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """write(2) until all is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view):]
