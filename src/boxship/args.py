@@ -68,11 +68,14 @@ HELP = Flag("help", "Show this help and exit", "bool")
 
 def parse(top: Command, argv: list[str]) -> Parsed:
     """Understand a line. InvalidRequest names everything that is wrong with it."""
-    command, words, problems = top, [top.name], []
+    command, words = top, [top.name]
+    problems: list[str] = []
     values = _defaults(top)
     rest = list(argv)
     while True:
-        rest, operands, asked = _take_flags(command, rest, values, problems, stop=command.strict or bool(command.commands))
+        rest, operands, asked = _take_flags(
+            command, rest, values, problems, stop=command.strict or bool(command.commands)
+        )
         if asked:
             return Parsed(command, words, values, operands, help=True)
         if not command.commands or not operands:
@@ -91,7 +94,9 @@ def parse(top: Command, argv: list[str]) -> Parsed:
 
 
 def _defaults(command: Command) -> dict[str, Any]:
-    return {flag.name: False if flag.kind == "bool" and flag.default is None else flag.default for flag in command.flags}
+    return {
+        flag.name: False if flag.kind == "bool" and flag.default is None else flag.default for flag in command.flags
+    }
 
 
 def _find(command: Command, word: str, problems: list[str]) -> Command | None:
@@ -109,11 +114,12 @@ def _count(command: Command, operands: list[str], problems: list[str]) -> None:
     if len(operands) < command.least:
         problems.append(f"{command.name} needs {command.operands or 'more operands'}")
     elif len(operands) > command.most:
-        problems.append(f"{command.name}: too many operands: {' '.join(operands[command.most:])}")
+        problems.append(f"{command.name}: too many operands: {' '.join(operands[command.most :])}")
 
 
-def _take_flags(command: Command, argv: list[str], values: dict[str, Any], problems: list[str], *,
-                stop: bool) -> tuple[list[str], list[str], bool]:
+def _take_flags(
+    command: Command, argv: list[str], values: dict[str, Any], problems: list[str], *, stop: bool
+) -> tuple[list[str], list[str], bool]:
     """Read flags; returns (nothing left), operands, and whether help was asked for."""
     longs = {flag.long: flag for flag in command.flags}
     shorts = {flag.short: flag for flag in command.flags if flag.short}
@@ -128,7 +134,7 @@ def _take_flags(command: Command, argv: list[str], values: dict[str, Any], probl
             return [], operands, True
         if len(word) < 2 or word[0] != "-":
             if stop:
-                return [], argv[at - 1:], False
+                return [], argv[at - 1 :], False
             operands.append(word)
         elif word.startswith("--"):
             at = _long(word[2:], longs, argv, at, values, problems)
@@ -137,7 +143,9 @@ def _take_flags(command: Command, argv: list[str], values: dict[str, Any], probl
     return [], operands, False
 
 
-def _long(word: str, longs: dict[str, Flag], argv: list[str], at: int, values: dict[str, Any], problems: list[str]) -> int:
+def _long(
+    word: str, longs: dict[str, Flag], argv: list[str], at: int, values: dict[str, Any], problems: list[str]
+) -> int:
     name, equals, value = word.partition("=")
     flag = longs.get(name)
     if not flag:
@@ -155,7 +163,9 @@ def _long(word: str, longs: dict[str, Flag], argv: list[str], at: int, values: d
     return at
 
 
-def _bundle(word: str, shorts: dict[str, Flag], argv: list[str], at: int, values: dict[str, Any], problems: list[str]) -> int:
+def _bundle(
+    word: str, shorts: dict[str, Flag], argv: list[str], at: int, values: dict[str, Any], problems: list[str]
+) -> int:
     while word:
         flag, word = shorts.get(word[0]), word[1:] if word[0] in shorts else word
         if not flag:
@@ -232,7 +242,7 @@ def size(text: str) -> int:
     if word == "-1":
         return -1
     digits = word.rstrip("bkmgtpi")
-    unit = word[len(digits):].removesuffix("b").removesuffix("i")
+    unit = word[len(digits) :].removesuffix("b").removesuffix("i")
     try:
         number = float(digits)
     except ValueError:
@@ -262,7 +272,13 @@ def duration(text: str) -> float:
     return total
 
 
-_CONVERTERS: dict[str, Callable[[str], Any]] = {"bool": _boolean, "int": _integer, "float": _real, "size": size, "duration": duration}
+_CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "bool": _boolean,
+    "int": _integer,
+    "float": _real,
+    "size": size,
+    "duration": duration,
+}
 
 
 def suggest(word: str, known: list[str], prefix: str = "") -> str:

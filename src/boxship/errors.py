@@ -116,8 +116,7 @@ class KernelError(BoxshipError):
 class StepError(KernelError):
     """A step of the launch plan failed inside boxmon."""
 
-    def __init__(self, syscall: str, path: str, code: int, *, step: int, steps: int, side: str,
-                 hint: str = "") -> None:
+    def __init__(self, syscall: str, path: str, code: int, *, step: int, steps: int, side: str, hint: str = "") -> None:
         self.step = step
         self.steps = steps
         self.side = side

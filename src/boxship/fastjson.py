@@ -20,7 +20,7 @@ class _Context:
     object_pairs_hook = None
     parse_float = float
     parse_int = int
-    memo: dict[str, str] = {}  # noqa: RUF012 - the scanner's own cache of keys
+    memo: dict[str, str] = {}
 
     @staticmethod
     def parse_constant(name: str) -> None:
@@ -39,7 +39,7 @@ def loads(data: bytes | str) -> object:
         return _slow(text)
     start = len(text) - len(text.lstrip(_SPACE))
     try:
-        value, end = make_scanner(_Context)(text, start)
+        value, end = make_scanner(_Context)(text, start)  # type: ignore[arg-type]
     except RecursionError:
         raise SpecError("$", "malformed JSON: nested too deeply") from None
     except (StopIteration, ValueError):

@@ -46,9 +46,15 @@ def private_directory(path: str) -> str:
         os.makedirs(path, mode=0o700, exist_ok=True)
         found = os.lstat(path)
     except OSError as error:
-        raise KernelError.from_os("mkdir", error, path=path,
-                                  hint="name another state directory with --root, on a file system that can be written") from None
+        raise KernelError.from_os(
+            "mkdir",
+            error,
+            path=path,
+            hint="name another state directory with --root, on a file system that can be written",
+        ) from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise PermissionDenied(f"{path}: owned by uid {found.st_uid}, mode {found.st_mode & 0o7777:#o}: not ours alone",
-                               hint="remove it, or name another directory with --root")
+        raise PermissionDenied(
+            f"{path}: owned by uid {found.st_uid}, mode {found.st_mode & 0o7777:#o}: not ours alone",
+            hint="remove it, or name another directory with --root",
+        )
     return path

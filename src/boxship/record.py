@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, Self, dataclass_transform
 else:
+
     def dataclass_transform(**_: object):
         return lambda cls: cls
 

@@ -38,8 +38,15 @@ def exec_(parsed: Parsed) -> int:
     v = parsed.values
     pair = terminal.Pair() if v["tty"] else None
     try:
-        launched, warnings = engine.execute(name, argv, env=v["env"] or [], workdir=v["workdir"], user=v["user"],
-                                            console=pair.child_end if pair else -1, stdin=v["interactive"])
+        launched, warnings = engine.execute(
+            name,
+            argv,
+            env=v["env"] or [],
+            workdir=v["workdir"],
+            user=v["user"],
+            console=pair.child_end if pair else -1,
+            stdin=v["interactive"],
+        )
         for line in warnings:
             sys.stderr.write(f"box: warning: {line}\n")
         return foreground.wait(launched.pid, pair)
@@ -81,7 +88,9 @@ def logs(parsed: Parsed) -> int:
 def _stamp(when: int) -> bytes:
     import time
 
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(when // 1_000_000_000)).encode() + b".%09dZ " % (when % 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(when // 1_000_000_000)).encode() + b".%09dZ " % (
+        when % 1_000_000_000
+    )
 
 
 def _write(stream: int, data: bytes) -> None:

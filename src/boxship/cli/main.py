@@ -26,10 +26,12 @@ def main(argv: list[str] | None = None) -> int:
         return 141
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # noqa: BLE001 - the last border: one line, and how to see more
+    except Exception as error:
         if os.environ.get("BOXSHIP_DEBUG"):
             raise
-        sys.stderr.write(f"box: internal error: {type(error).__name__}: {error}\nhint: BOXSHIP_DEBUG=1 shows the traceback\n")
+        sys.stderr.write(
+            f"box: internal error: {type(error).__name__}: {error}\nhint: BOXSHIP_DEBUG=1 shows the traceback\n"
+        )
         return 125
 
 

@@ -11,9 +11,25 @@ from boxship.spec.request import Request, Resources, Volume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxship.args import Parsed
 
-_VOLUME_WORDS = ("ro", "rw", "private", "rprivate", "shared", "rshared", "slave", "rslave", "z", "Z", "nosuid", "nodev", "noexec")
+_VOLUME_WORDS = (
+    "ro",
+    "rw",
+    "private",
+    "rprivate",
+    "shared",
+    "rshared",
+    "slave",
+    "rslave",
+    "z",
+    "Z",
+    "nosuid",
+    "nodev",
+    "noexec",
+)
 _MIB = 1 << 20
 
 
@@ -29,25 +45,35 @@ class Words:
         self.problems.append(problem)
 
 
-def resources(v: dict[str, object], words: Words | None = None) -> Resources:
-    """The limits."""
-    found = Resources(v["memory"], v["memory_swap"], v["memory_reservation"], v["cpus"], v["cpu_shares"], v["cpuset_cpus"],  # type: ignore[arg-type]
-                      v["pids_limit"])  # type: ignore[arg-type]
-    problems = words or Words.__new__(Words)
-    if words is None:
-        problems.problems = []
+def resources(v: dict[str, Any]) -> Resources:
+    """The limits alone, for ``box limit``; InvalidRequest names all problems together."""
+    problems: list[str] = []
+    found = _resources(v, problems)
+    if problems:
+        raise InvalidRequest("; ".join(problems))
+    return found
+
+
+def _resources(v: dict[str, Any], problems: list[str]) -> Resources:
+    found = Resources(
+        v["memory"],
+        v["memory_swap"],
+        v["memory_reservation"],
+        v["cpus"],
+        v["cpu_shares"],
+        v["cpuset_cpus"],
+        v["pids_limit"],
+    )
     if found.memory is not None and 0 <= found.memory < 6 * _MIB:
-        problems.say("--memory: the least is 6m")
+        problems.append("--memory: the least is 6m")
     if found.memory_swap is not None and found.memory is None and found.memory_swap >= 0:
-        problems.say("--memory-swap needs --memory: it limits memory and swap together")
+        problems.append("--memory-swap needs --memory: it limits memory and swap together")
     if found.memory and found.memory_swap is not None and 0 <= found.memory_swap < found.memory:
-        problems.say("--memory-swap is less than --memory: it limits memory and swap together")
+        problems.append("--memory-swap is less than --memory: it limits memory and swap together")
     if found.cpus is not None and not 0.01 <= found.cpus <= (os.cpu_count() or 1):
-        problems.say(f"--cpus {found.cpus:g}: out of range: 0.01 … {os.cpu_count()}")
+        problems.append(f"--cpus {found.cpus:g}: out of range: 0.01 … {os.cpu_count()}")
     if found.cpu_shares is not None and not 2 <= found.cpu_shares <= 262144:
-        problems.say("--cpu-shares: out of range: 2 … 262144")
-    if words is None and problems.problems:
-        raise InvalidRequest("; ".join(problems.problems))
+        problems.append("--cpu-shares: out of range: 2 … 262144")
     return found
 
 
@@ -57,19 +83,43 @@ def request(parsed: Parsed, argv: list[str]) -> Request:
     policy, most = _restart(words)
     security = _security(words)
     share = {kind: "host" for kind in ("pid", "ipc", "uts") if v[kind] == "host"}
-    if v["rm"] and policy != "no":
-        if "--rm" in parsed.words:
-            words.say("--rm and --restart exclude each other")
     if v["keep"] and not os.path.isdir(v["keep"]):
         words.say(f"--keep {v['keep']}: no such directory")
     found = Request(
-        argv, name=v["name"], env=_environment(words), workdir=_workdir(words), user=v["user"], hostname=v["hostname"],
-        interactive=v["interactive"], tty=v["tty"], detach=v["detach"], remove=v["rm"] and not v["detach"],
-        keep=os.path.realpath(v["keep"]) if v["keep"] else "", read_only=v["read_only"], network=v["network"], volumes=_volumes(words),
-        resources=resources(v, words), cap_add=v["cap_add"] or [], cap_drop=v["cap_drop"] or [], privileged=v["privileged"],
-        ulimits=_ulimits(words), sysctls=_pairs(words, "sysctl"), shm_size=v["shm_size"], init=v["init"], timeout=v["timeout"],
-        stop_signal=v["stop_signal"], oom_score_adj=v["oom_score_adj"], userns=v["userns"], share=share, cgroup_parent=v["cgroup_parent"],
-        restart=policy, restart_max=most, log_size=10 * _MIB if v["detach"] else 0, log_files=3, **security)
+        argv,
+        name=v["name"],
+        env=_environment(words),
+        workdir=_workdir(words),
+        user=v["user"],
+        hostname=v["hostname"],
+        interactive=v["interactive"],
+        tty=v["tty"],
+        detach=v["detach"],
+        remove=v["rm"] and not v["detach"],
+        keep=os.path.realpath(v["keep"]) if v["keep"] else "",
+        read_only=v["read_only"],
+        network=v["network"],
+        volumes=_volumes(words),
+        resources=_resources(v, words.problems),
+        cap_add=v["cap_add"] or [],
+        cap_drop=v["cap_drop"] or [],
+        privileged=v["privileged"],
+        ulimits=_ulimits(words),
+        sysctls=_pairs(words, "sysctl"),
+        shm_size=v["shm_size"],
+        init=v["init"],
+        timeout=v["timeout"],
+        stop_signal=v["stop_signal"],
+        oom_score_adj=v["oom_score_adj"],
+        userns=v["userns"],
+        share=share,
+        cgroup_parent=v["cgroup_parent"],
+        restart=policy,
+        restart_max=most,
+        log_size=10 * _MIB if v["detach"] else 0,
+        log_files=3,
+        **security,
+    )
     if words.problems:
         raise InvalidRequest("; ".join(words.problems), hint="see 'box run --help'")
     return found
@@ -77,13 +127,15 @@ def request(parsed: Parsed, argv: list[str]) -> Request:
 
 def _restart(words: Words) -> tuple[str, int]:
     name, _, most = words.v["restart"].partition(":")
-    if name not in ("no", "on-failure", "always", "unless-stopped") or (most and (name != "on-failure" or not most.isdigit())):
+    if name not in ("no", "on-failure", "always", "unless-stopped") or (
+        most and (name != "on-failure" or not most.isdigit())
+    ):
         words.say(f"--restart {words.v['restart']}: not one of no, on-failure[:N], always")
     return {"unless-stopped": "always"}.get(name, name), int(most) if most.isdigit() else 0
 
 
-def _security(words: Words) -> dict[str, object]:
-    found: dict[str, object] = {}
+def _security(words: Words) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for option in words.v["security_opt"] or []:
         key, _, value = option.replace(":", "=", 1).partition("=")
         if key == "no-new-privileges" and value in ("", "true", "false"):
@@ -114,7 +166,9 @@ def _environment(words: Words) -> list[str]:
     bad = [word for word in found if not word.partition("=")[0] or "\0" in word]
     if bad:
         words.say(f"--env {bad[0]!r}: no name before '='")
-    return [word if "=" in word else f"{word}={os.environ[word]}" for word in found if "=" in word or word in os.environ]
+    return [
+        word if "=" in word else f"{word}={os.environ[word]}" for word in found if "=" in word or word in os.environ
+    ]
 
 
 def _volumes(words: Words) -> list[Volume]:
@@ -122,7 +176,9 @@ def _volumes(words: Words) -> list[Volume]:
     found += [_mount(words, text) for text in words.v["mount"] or []]
     for text in words.v["tmpfs"] or []:
         target, _, options = text.partition(":")
-        found.append(_checked(words, f"--tmpfs {text}", Volume("tmpfs", target, "tmpfs", ["nosuid", "nodev", *_split(options)])))
+        found.append(
+            _checked(words, f"--tmpfs {text}", Volume("tmpfs", target, "tmpfs", ["nosuid", "nodev", *_split(options)]))
+        )
     return [volume for volume in found if volume]
 
 
@@ -160,7 +216,7 @@ def _checked(words: Words, flag: str, volume: Volume) -> Volume:
 
 def _mount(words: Words, text: str) -> Volume | None:
     flag = f"--mount {text}"
-    values = dict((word.partition("=")[0], word.partition("=")[2]) for word in text.split(","))
+    values = {word.partition("=")[0]: word.partition("=")[2] for word in text.split(",")}
     kind = values.get("type", "volume")
     target = values.get("target") or values.get("dst") or values.get("destination") or ""
     source = values.get("source") or values.get("src") or ""
@@ -170,7 +226,9 @@ def _mount(words: Words, text: str) -> Volume | None:
         options += [f"mode={values['tmpfs-mode']}"] if values.get("tmpfs-mode") else []
         return _checked(words, flag, Volume("tmpfs", target, "tmpfs", ["nosuid", "nodev", *options]))
     if kind == "bind" and target and source:
-        options = (["ro"] if read_only else []) + ([values["bind-propagation"]] if values.get("bind-propagation") else [])
+        options = (["ro"] if read_only else []) + (
+            [values["bind-propagation"]] if values.get("bind-propagation") else []
+        )
         return _checked(words, flag, _bind(source, target, options))
     words.say(f"{flag}: needs type=bind,source=…,target=… or type=tmpfs,target=…")
     return None

@@ -21,7 +21,9 @@ def run(parsed: Parsed) -> int:
     image, *argv = parsed.operands
     argv = argv[1:] if argv[:1] == ["--"] else argv
     if image != "host":
-        raise NotFound(f"image {image!r}: no such image", hint="the image 'host', the machine's own userland, is always there")
+        raise NotFound(
+            f"image {image!r}: no such image", hint="the image 'host', the machine's own userland, is always there"
+        )
     if not argv:
         raise InvalidRequest("no command: box run host -- COMMAND", hint="name the program to run after --")
     wanted = request(parsed, argv)
@@ -61,8 +63,12 @@ def _attached(parsed: Parsed, started: Started) -> int:
     from boxship.runtime.monitor import Client
 
     drawn = started.drawn
-    streams = Streams(Client(started.client), tty=drawn.request.tty, stdin=drawn.request.interactive,
-                      detach_keys=parsed.values["detach_keys"])
+    streams = Streams(
+        Client(started.client),
+        tty=drawn.request.tty,
+        stdin=drawn.request.interactive,
+        detach_keys=parsed.values["detach_keys"],
+    )
     code = streams.run()
     if code is None:
         sys.stderr.write(f"box: detached; box attach {drawn.launch.id} comes back\n")

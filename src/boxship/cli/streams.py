@@ -96,7 +96,7 @@ class Streams:
 
     def _detaches(self, data: bytes) -> bool:
         for byte in data:
-            self.typed = (self.typed + bytes([byte]))[-len(self.keys):]
+            self.typed = (self.typed + bytes([byte]))[-len(self.keys) :]
             if self.typed == self.keys:
                 return True
         return False

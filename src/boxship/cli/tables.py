@@ -18,8 +18,13 @@ LIMITS = [
 
 RUN = [
     *LIMITS,
-    Flag("network", "none: a network of its own with loopback only; host: the host's", metavar="MODE", default="none",
-         choices=["none", "host"]),
+    Flag(
+        "network",
+        "none: a network of its own with loopback only; host: the host's",
+        metavar="MODE",
+        default="none",
+        choices=["none", "host"],
+    ),
     Flag("volume", "Bind mount, SOURCE:TARGET[:ro]", "list", "v", "SPEC"),
     Flag("mount", "Mount, type=bind|tmpfs,source=…,target=…", "list", metavar="SPEC"),
     Flag("tmpfs", "Mount a tmpfs, TARGET[:OPTIONS]", "list", metavar="SPEC"),
@@ -39,14 +44,22 @@ RUN = [
     Flag("cap-add", "Add a capability, or ALL", "list", metavar="CAP"),
     Flag("cap-drop", "Drop a capability, or ALL", "list", metavar="CAP"),
     Flag("privileged", "All capabilities, no seccomp, no masks, the host's user namespace", "bool"),
-    Flag("security-opt", "seccomp=FILE|unconfined, apparmor=PROFILE, no-new-privileges=true|false", "list", metavar="OPT"),
+    Flag(
+        "security-opt", "seccomp=FILE|unconfined, apparmor=PROFILE, no-new-privileges=true|false", "list", metavar="OPT"
+    ),
     Flag("ulimit", "NAME=SOFT[:HARD]", "list", metavar="SPEC"),
     Flag("sysctl", "NAME=VALUE", "list", metavar="SPEC"),
     Flag("shm-size", "Size of /dev/shm", "size", metavar="SIZE", default=64 << 20),
     Flag("init", "Run a small init as PID 1", "bool"),
     Flag("stop-signal", "Signal that stops it", metavar="SIGNAL", default="TERM"),
     Flag("oom-score-adj", "-1000 … 1000", "int", metavar="N"),
-    Flag("userns", "auto: a user namespace of its own; host: none", metavar="MODE", default="auto", choices=["auto", "host"]),
+    Flag(
+        "userns",
+        "auto: a user namespace of its own; host: none",
+        metavar="MODE",
+        default="auto",
+        choices=["auto", "host"],
+    ),
     Flag("pid", "host: see the host's processes", metavar="MODE", default="", choices=["", "host"]),
     Flag("ipc", "host: share the host's IPC", metavar="MODE", default="", choices=["", "host"]),
     Flag("uts", "host: share the host's name", metavar="MODE", default="", choices=["", "host"]),
@@ -58,41 +71,156 @@ RUN = [
 ]
 
 _ID = "CONTAINER"
-BOX = Command("box", "Containers for Linux: start in milliseconds, explain every start", commands=[
-    Command("run", "Run a command in a new container", "boxship.cli.run:run", "IMAGE [--] COMMAND [ARG…]", RUN, strict=True, least=1,
+BOX = Command(
+    "box",
+    "Containers for Linux: start in milliseconds, explain every start",
+    commands=[
+        Command(
+            "run",
+            "Run a command in a new container",
+            "boxship.cli.run:run",
+            "IMAGE [--] COMMAND [ARG…]",
+            RUN,
+            strict=True,
+            least=1,
             details="The image 'host' is the machine's own userland, copy on write: changes are private and vanish with the container.",
-            examples=[("box run host -- ls /", "Look at the host's files from a container"),
-                      ("box run -m 256m --cpus 0.5 --timeout 10s host -- ./untrusted", "Run something untrusted, with limits"),
-                      ("box run --explain host -- true", "Show every step that would be taken")]),
-    Command("limit", "Run a command under limits, without a container", "boxship.cli.limit:limit", "[--] COMMAND [ARG…]", LIMITS,
-            strict=True, least=1, examples=[("box limit -m 1g --cpus 2 -- make", "Build with at most 1 GiB and two processors")]),
-    Command("ps", "List running containers", "boxship.cli.containers:ps", "", [
-        Flag("quiet", "Ids only", "bool", "q"), Flag("format", "Form of the list", metavar="FORM", default="table", choices=["table", "json"])],
-        most=0),
-    Command("exec", "Run one more command in a container", "boxship.cli.containers:exec_", "CONTAINER [--] COMMAND [ARG…]", [
-        Flag("env", "Environment, NAME=VALUE", "list", "e", "NAME=VALUE"), Flag("workdir", "Working directory", short="w", metavar="DIR", default=""),
-        Flag("user", "USER[:GROUP]", short="u", metavar="USER", default=""), Flag("interactive", "Keep standard input open", "bool", "i"),
-        Flag("tty", "Give it a terminal", "bool", "t")], strict=True, least=2),
-    Command("attach", "Attach to a container's streams", "boxship.cli.containers:attach", _ID,
-            [Flag("detach-keys", "Keys that detach", metavar="KEYS", default="ctrl-p,ctrl-q")], least=1, most=1),
-    Command("logs", "Show what a container has written", "boxship.cli.containers:logs", _ID, [
-        Flag("tail", "Only the last N lines", "int", "n", "N"), Flag("follow", "Go on until it ends", "bool", "f"),
-        Flag("timestamps", "Show the time of each line", "bool", "t")], least=1, most=1),
-    Command("stop", "Stop containers: signal, then kill", "boxship.cli.containers:stop", f"{_ID}…", [
-        Flag("time", "Time before the kill", "duration", "t", "TIME", default=10.0)], least=1),
-    Command("kill", "Send a signal to containers", "boxship.cli.containers:kill", f"{_ID}…", [
-        Flag("signal", "The signal", short="s", metavar="SIGNAL", default="KILL")], least=1),
-    Command("wait", "Wait for containers; print their exit codes", "boxship.cli.containers:wait", f"{_ID}…", least=1),
-    Command("why", "Show how a container has ended", "boxship.cli.containers:why", _ID, least=1, most=1),
-    Command("rm", "Remove containers", "boxship.cli.containers:rm", f"{_ID}…", [Flag("force", "Kill them first", "bool", "f")], least=1),
-    Command("system", "The host and what Boxship keeps on it", commands=[
-        Command("check", "Look for what a crash has left behind", "boxship.cli.system:check", "", [
-            Flag("repair", "Remove it", "bool")], most=0),
-        Command("info", "Show what this host can do", "boxship.cli.system:info", "", [
-            Flag("format", "Form", metavar="FORM", default="text", choices=["text", "json"])], most=0)]),
-    Command("bench", "Measure, interleaved with the other engines that are installed", "boxship.cli.bench:bench", "startup|footprint", [
-        Flag("runs", "Runs of each", "int", "n", "N", default=50), Flag("output", "Write the figures as JSON", short="o", metavar="FILE", default="")],
-        least=1, most=1),
-    Command("version", "Show the version", "boxship.cli.system:version", most=0),
-    Command("completion", "Print a completion script", "boxship.cli.completion:completion", "bash|zsh|fish", least=1, most=1),
-])
+            examples=[
+                ("box run host -- ls /", "Look at the host's files from a container"),
+                (
+                    "box run -m 256m --cpus 0.5 --timeout 10s host -- ./untrusted",
+                    "Run something untrusted, with limits",
+                ),
+                ("box run --explain host -- true", "Show every step that would be taken"),
+            ],
+        ),
+        Command(
+            "limit",
+            "Run a command under limits, without a container",
+            "boxship.cli.limit:limit",
+            "[--] COMMAND [ARG…]",
+            LIMITS,
+            strict=True,
+            least=1,
+            examples=[("box limit -m 1g --cpus 2 -- make", "Build with at most 1 GiB and two processors")],
+        ),
+        Command(
+            "ps",
+            "List running containers",
+            "boxship.cli.containers:ps",
+            "",
+            [
+                Flag("quiet", "Ids only", "bool", "q"),
+                Flag("format", "Form of the list", metavar="FORM", default="table", choices=["table", "json"]),
+            ],
+            most=0,
+        ),
+        Command(
+            "exec",
+            "Run one more command in a container",
+            "boxship.cli.containers:exec_",
+            "CONTAINER [--] COMMAND [ARG…]",
+            [
+                Flag("env", "Environment, NAME=VALUE", "list", "e", "NAME=VALUE"),
+                Flag("workdir", "Working directory", short="w", metavar="DIR", default=""),
+                Flag("user", "USER[:GROUP]", short="u", metavar="USER", default=""),
+                Flag("interactive", "Keep standard input open", "bool", "i"),
+                Flag("tty", "Give it a terminal", "bool", "t"),
+            ],
+            strict=True,
+            least=2,
+        ),
+        Command(
+            "attach",
+            "Attach to a container's streams",
+            "boxship.cli.containers:attach",
+            _ID,
+            [Flag("detach-keys", "Keys that detach", metavar="KEYS", default="ctrl-p,ctrl-q")],
+            least=1,
+            most=1,
+        ),
+        Command(
+            "logs",
+            "Show what a container has written",
+            "boxship.cli.containers:logs",
+            _ID,
+            [
+                Flag("tail", "Only the last N lines", "int", "n", "N"),
+                Flag("follow", "Go on until it ends", "bool", "f"),
+                Flag("timestamps", "Show the time of each line", "bool", "t"),
+            ],
+            least=1,
+            most=1,
+        ),
+        Command(
+            "stop",
+            "Stop containers: signal, then kill",
+            "boxship.cli.containers:stop",
+            f"{_ID}…",
+            [Flag("time", "Time before the kill", "duration", "t", "TIME", default=10.0)],
+            least=1,
+        ),
+        Command(
+            "kill",
+            "Send a signal to containers",
+            "boxship.cli.containers:kill",
+            f"{_ID}…",
+            [Flag("signal", "The signal", short="s", metavar="SIGNAL", default="KILL")],
+            least=1,
+        ),
+        Command(
+            "wait", "Wait for containers; print their exit codes", "boxship.cli.containers:wait", f"{_ID}…", least=1
+        ),
+        Command("why", "Show how a container has ended", "boxship.cli.containers:why", _ID, least=1, most=1),
+        Command(
+            "rm",
+            "Remove containers",
+            "boxship.cli.containers:rm",
+            f"{_ID}…",
+            [Flag("force", "Kill them first", "bool", "f")],
+            least=1,
+        ),
+        Command(
+            "system",
+            "The host and what Boxship keeps on it",
+            commands=[
+                Command(
+                    "check",
+                    "Look for what a crash has left behind",
+                    "boxship.cli.system:check",
+                    "",
+                    [Flag("repair", "Remove it", "bool")],
+                    most=0,
+                ),
+                Command(
+                    "info",
+                    "Show what this host can do",
+                    "boxship.cli.system:info",
+                    "",
+                    [Flag("format", "Form", metavar="FORM", default="text", choices=["text", "json"])],
+                    most=0,
+                ),
+            ],
+        ),
+        Command(
+            "bench",
+            "Measure, interleaved with the other engines that are installed",
+            "boxship.cli.bench:bench",
+            "startup|footprint",
+            [
+                Flag("runs", "Runs of each", "int", "n", "N", default=50),
+                Flag("output", "Write the figures as JSON", short="o", metavar="FILE", default=""),
+            ],
+            least=1,
+            most=1,
+        ),
+        Command("version", "Show the version", "boxship.cli.system:version", most=0),
+        Command(
+            "completion",
+            "Print a completion script",
+            "boxship.cli.completion:completion",
+            "bash|zsh|fish",
+            least=1,
+            most=1,
+        ),
+    ],
+)

@@ -82,8 +82,16 @@ def list_all() -> list[Row]:
         except NotFound:  # being made or removed right now
             continue
         ended = monitor.read_exit(found.directory(name))
-        rows.append(Row(state.id, state.annotations.get("name", ""), state.annotations.get("command", ""), status(state),
-                        pids(state)[1], ended.code if ended else None))
+        rows.append(
+            Row(
+                state.id,
+                state.annotations.get("name", ""),
+                state.annotations.get("command", ""),
+                status(state),
+                pids(state)[1],
+                ended.code if ended else None,
+            )
+        )
     return rows
 
 
@@ -96,7 +104,9 @@ def running(word: str) -> tuple[State, int, int]:
     return state, above, first
 
 
-def execute(word: str, argv: list[str], *, env: list[str], workdir: str, user: str, console: int, stdin: bool) -> tuple[Launched, list[str]]:
+def execute(
+    word: str, argv: list[str], *, env: list[str], workdir: str, user: str, console: int, stdin: bool
+) -> tuple[Launched, list[str]]:
     """Start one more process in a container, as its first process was started: same limits, filter, capabilities."""
     from boxship.runtime import join, lifecycle
     from boxship.spec import oci
@@ -105,7 +115,12 @@ def execute(word: str, argv: list[str], *, env: list[str], workdir: str, user: s
     spec = lifecycle.specification(store(), state)
     base = spec.process or oci.Process()
     identity = resolve(user) if user else None
-    changes: dict[str, object] = {"args": argv, "env": [*base.env, *env], "terminal": console >= 0, "cwd": workdir or base.cwd}
+    changes: dict[str, object] = {
+        "args": argv,
+        "env": [*base.env, *env],
+        "terminal": console >= 0,
+        "cwd": workdir or base.cwd,
+    }
     if identity:
         changes["user"] = oci.User(uid=identity.uid, gid=identity.gid, additional_gids=identity.groups)
         if identity.uid and base.capabilities:
@@ -171,7 +186,9 @@ def remove(word: str, *, force: bool) -> None:
     state = find(word)
     if pids(state)[0]:
         if not force:
-            raise Conflict(f"container {state.id} is running", hint=f"box stop {state.id}, or box rm --force {state.id}")
+            raise Conflict(
+                f"container {state.id} is running", hint=f"box stop {state.id}, or box rm --force {state.id}"
+            )
         stop(word, 0)
     group = groups.of_path(state.cgroup)
     group.kill()
@@ -186,7 +203,9 @@ def why(word: str) -> str:
     state = find(word)
     ended = monitor.read_exit(store().directory(state.id))
     if ended is None:
-        return f"{state.id}: {status(state)}" + ("" if pids(state)[0] else ": its monitor was killed, and the container with it")
+        return f"{state.id}: {status(state)}" + (
+            "" if pids(state)[0] else ": its monitor was killed, and the container with it"
+        )
     seconds = (ended.finished_ns - ended.started_ns) / 1e9
     if ended.error_call:
         what = f"did not start: {ended.error_call}({ended.error_path}): {os.strerror(ended.error_errno)} (step {ended.error_step + 1})"
@@ -198,4 +217,5 @@ def why(word: str) -> str:
         what = f"was ended by {signal_name(ended.signal)}" + (", core dumped" if ended.core else "")
     else:
         what = f"exited with code {ended.code}"
-    return f"{state.id}: {what} after {seconds:.3f} s ({(ended.utime_us + ended.stime_us) / 1e6:.3f} s of processor, {ended.maxrss_kib} KiB at most)"
+    used = f"{(ended.utime_us + ended.stime_us) / 1e6:.3f} s of processor, {ended.maxrss_kib} KiB at most"
+    return f"{state.id}: {what} after {seconds:.3f} s ({used})"

@@ -15,7 +15,7 @@ from boxship.engine.users import resolve
 from boxship.errors import InvalidRequest, KernelError, Unsupported
 from boxship.kernel import capabilities, idmap
 from boxship.kernel.cgroup import Group, locate
-from boxship.paths import cache_root, runtime_root
+from boxship.paths import runtime_root
 from boxship.plan import build, limits
 from boxship.plan import steps as s
 from boxship.plan.facts import Launch, Overlay
@@ -58,8 +58,11 @@ class Drawn(Record):
 
     def before(self) -> list[str]:
         """What Python does itself before boxmon starts, in words."""
-        return [f"mkdir({self.launch.bundle}, 0o700)", *(f"mkdir({m}{self.group.path}, 0o755)" for m in self.group.layout.hierarchies),
-                *(one.describe() for one in self.settings)]
+        return [
+            f"mkdir({self.launch.bundle}, 0o700)",
+            *(f"mkdir({m}{self.group.path}, 0o755)" for m in self.group.layout.hierarchies),
+            *(one.describe() for one in self.settings),
+        ]
 
 
 class Started(Record):
@@ -89,8 +92,16 @@ def draw(request: Request) -> Drawn:
     name = request.name or full[:SHORT]
     own_userns = _own_userns(request, warnings)
     user = resolve(request.user)
-    spec = building.specification(request, uid=user.uid, gid=user.gid, groups=user.groups, home=user.home, name=name[:SHORT],
-                                  all_capabilities=capabilities.names(capabilities.own_bounding()), own_userns=own_userns)
+    spec = building.specification(
+        request,
+        uid=user.uid,
+        gid=user.gid,
+        groups=user.groups,
+        home=user.home,
+        name=name[:SHORT],
+        all_capabilities=capabilities.names(capabilities.own_bounding()),
+        own_userns=own_userns,
+    )
     spec = _with_seccomp(request, spec)
     from boxship.spec.validate import validate
 
@@ -110,7 +121,9 @@ def _own_userns(request: Request, warnings: list[str]) -> bool:
     if not host.privileged():
         raise Unsupported("box run host needs root for now", hint="run it as root; rootless bundles run with boxc")
     if not idmap.can_be_idmapped("/", host.kernel_version()):
-        warnings.append("the root file system cannot be idmapped: no user namespace of its own (--userns host says so too)")
+        warnings.append(
+            "the root file system cannot be idmapped: no user namespace of its own (--userns host says so too)"
+        )
         return False
     return True
 
@@ -135,18 +148,34 @@ def _read_profile(path: str) -> object:
         with open(path, "rb") as file:
             return fastjson.loads(file.read())
     except OSError as error:
-        raise KernelError.from_os("open", error, hint="--security-opt seccomp=FILE names a profile in OCI form") from None
+        raise KernelError.from_os(
+            "open", error, hint="--security-opt seccomp=FILE names a profile in OCI form"
+        ) from None
 
 
 def _launch(request: Request, full: str, group: Group) -> Launch:
     directory = f"{store().root}/{full[:SHORT]}"
     stdio = "pipe" if request.detach or any(os.isatty(fd) for fd in (0, 1, 2)) else "inherit"
     supervise = s.Supervise(
-        directory, log_size=request.log_size, log_files=request.log_files, restart=_RESTART[request.restart],
-        restart_max=request.restart_max, timeout_ms=int(request.timeout * 1000), stop_signal=signal_number(request.stop_signal),
-        oom_file=group.oom_file())
-    return Launch(id=full[:SHORT], bundle=directory, stdio=stdio, interactive=request.interactive, null_stdin=not request.interactive,
-                  init=request.init, supervise=supervise, overlay=Overlay(["/"], upper=request.keep, tmpfs=request.tmpfs_size))
+        directory,
+        log_size=request.log_size,
+        log_files=request.log_files,
+        restart=_RESTART[request.restart],
+        restart_max=request.restart_max,
+        timeout_ms=int(request.timeout * 1000),
+        stop_signal=signal_number(request.stop_signal),
+        oom_file=group.oom_file(),
+    )
+    return Launch(
+        id=full[:SHORT],
+        bundle=directory,
+        stdio=stdio,
+        interactive=request.interactive,
+        null_stdin=not request.interactive,
+        init=request.init,
+        supervise=supervise,
+        overlay=Overlay(["/"], upper=request.keep, tmpfs=request.tmpfs_size),
+    )
 
 
 def facts(drawn: Drawn, *, planned: bool = False) -> Facts:
@@ -161,8 +190,14 @@ def start(drawn: Drawn, *, trace: bool = False) -> Started:
     with Undo() as undo:
         directory = found.create(short, undo)
         _keep_directory(drawn.request)
-        state = State(id=short, bundle=directory, cgroup=drawn.group.path, owner=os.geteuid(), rootfs="host",
-                      annotations={"name": drawn.name, "command": " ".join(drawn.request.args)[:200]})
+        state = State(
+            id=short,
+            bundle=directory,
+            cgroup=drawn.group.path,
+            owner=os.geteuid(),
+            rootfs="host",
+            annotations={"name": drawn.name, "command": " ".join(drawn.request.args)[:200]},
+        )
         found.save(state)
         write_atomically(f"{directory}/config.json", fastjson.dumps(oci.encode(drawn.spec)).encode())
         groups.make(drawn.group, drawn.settings, drawn.spec, undo, drawn.warnings)
@@ -170,15 +205,23 @@ def start(drawn: Drawn, *, trace: bool = False) -> Started:
         plan = drawn.plan(facts(drawn))
         launched = Launcher(plan, {s.CLIENT: other}, trace=trace, monitor=True).run()
         os.close(other)
-        found.save(state.replace(pid=launched.pid, start_time=start_time(launched.pid), monitor=launched.boxmon,
-                                 monitor_start=start_time(launched.boxmon)))
+        found.save(
+            state.replace(
+                pid=launched.pid,
+                start_time=start_time(launched.pid),
+                monitor=launched.boxmon,
+                monitor_start=start_time(launched.boxmon),
+            )
+        )
         undo.forget()
     return Started(drawn, launched, plan, own, directory)
 
 
 def _keep_directory(request: Request) -> None:
     if request.keep and not os.path.isdir(request.keep):
-        raise InvalidRequest(f"--keep {request.keep}: no such directory", hint="make it first; the container's changes will be in it")
+        raise InvalidRequest(
+            f"--keep {request.keep}: no such directory", hint="make it first; the container's changes will be in it"
+        )
 
 
 def _client(undo: Undo) -> tuple[int, int]:
@@ -197,5 +240,3 @@ def remove(started_id: str, cgroup: str) -> None:
     group.kill()
     group.remove()
     store().remove(started_id)
-
-

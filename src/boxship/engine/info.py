@@ -16,12 +16,16 @@ def info() -> dict[str, str]:
     """Facts by name, as text."""
     layout = locate()
     bounding = capabilities.own_bounding()
-    missing = [n for n in capabilities.NAMES[:capabilities.last_cap() + 1] if n not in capabilities.names(bounding)]
+    missing = [n for n in capabilities.NAMES[: capabilities.last_cap() + 1] if n not in capabilities.names(bounding)]
     return {
-        "version": __version__, "kernel": os.uname().release, "architecture": os.uname().machine,
+        "version": __version__,
+        "kernel": os.uname().release,
+        "architecture": os.uname().machine,
         "privileged": str(host.privileged()).lower(),
         "namespaces": " ".join(kind for kind in NAMESPACES if os.path.exists(f"/proc/self/ns/{NS_FILES[kind]}")),
         "cgroup controllers": " ".join(f"{c.name}=v{c.version}" for c in layout.controllers.values()) or "none",
         "capabilities missing": " ".join(missing) or "none",
-        "apparmor": "active" if lsm.apparmor_active() else "not active", "selinux": "active" if lsm.selinux_active() else "not active",
-        "root can be idmapped": str(idmap.can_be_idmapped("/", host.kernel_version())).lower()}
+        "apparmor": "active" if lsm.apparmor_active() else "not active",
+        "selinux": "active" if lsm.selinux_active() else "not active",
+        "root can be idmapped": str(idmap.can_be_idmapped("/", host.kernel_version())).lower(),
+    }

@@ -35,17 +35,34 @@ def run(argv: list[str], wanted: Resources, *, timeout: float = 0.0) -> tuple[Ex
     settings = limits.settings(building.resources(wanted), layout.versions)
     with Undo() as undo:
         directory = found.create(name, undo)
-        state = State(id=name, bundle=directory, cgroup=group.path, owner=os.geteuid(), rootfs="",
-                      annotations={"name": name, "command": " ".join(argv)[:200]})
+        state = State(
+            id=name,
+            bundle=directory,
+            cgroup=group.path,
+            owner=os.geteuid(),
+            rootfs="",
+            annotations={"name": name, "command": " ".join(argv)[:200]},
+        )
         found.save(state)
         undo.push(_remove, group)
         group.create()
         groups.apply(group, settings, warnings)
-        plan = command(argv, [f"{k}={v}" for k, v in os.environ.items()], os.getcwd(), host.hierarchies(group),
-                       s.Supervise(directory, timeout_ms=int(timeout * 1000), oom_file=group.oom_file()))
+        plan = command(
+            argv,
+            [f"{k}={v}" for k, v in os.environ.items()],
+            os.getcwd(),
+            host.hierarchies(group),
+            s.Supervise(directory, timeout_ms=int(timeout * 1000), oom_file=group.oom_file()),
+        )
         launched = Launcher(plan, {}, monitor=True).run()
-        found.save(state.replace(pid=launched.pid, start_time=start_time(launched.pid), monitor=launched.boxmon,
-                                 monitor_start=start_time(launched.boxmon)))
+        found.save(
+            state.replace(
+                pid=launched.pid,
+                start_time=start_time(launched.pid),
+                monitor=launched.boxmon,
+                monitor_start=start_time(launched.boxmon),
+            )
+        )
         undo.forget()
     _wait(launched.boxmon, launched.pid)
     ended = read_exit(directory) or Exit(code=137)

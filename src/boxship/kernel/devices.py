@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 #: Rules that every container gets, before its own: mknod of anything, the default devices, ptys.
 DEFAULT_RULES: list[dict[str, Any]] = [
-    {"allow": True, "type": "c", "access": "m"}, {"allow": True, "type": "b", "access": "m"},
+    {"allow": True, "type": "c", "access": "m"},
+    {"allow": True, "type": "b", "access": "m"},
     {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"},
     {"allow": True, "type": "c", "major": 1, "minor": 5, "access": "rwm"},
     {"allow": True, "type": "c", "major": 1, "minor": 7, "access": "rwm"},
@@ -45,8 +46,14 @@ def _insn(code: int, dst: int = 0, src: int = 0, offset: int = 0, value: int = 0
 def program(rules: list[dict[str, Any]]) -> bytes:
     """The program for OCI rules (allow, type, major, minor, access), in the order in which they are given."""
     # r2 type, r3 access, r4 major, r5 minor: struct bpf_cgroup_dev_ctx
-    out = [_insn(_LDX_W, 2, 1, 0), _insn(_AND32_K, 2, value=0xFFFF), _insn(_LDX_W, 3, 1, 0), _insn(_RSH32_K, 3, value=16),
-           _insn(_LDX_W, 4, 1, 4), _insn(_LDX_W, 5, 1, 8)]
+    out = [
+        _insn(_LDX_W, 2, 1, 0),
+        _insn(_AND32_K, 2, value=0xFFFF),
+        _insn(_LDX_W, 3, 1, 0),
+        _insn(_RSH32_K, 3, value=16),
+        _insn(_LDX_W, 4, 1, 4),
+        _insn(_LDX_W, 5, 1, 8),
+    ]
     closed = False
     for rule in reversed(rules):
         block = _rule(rule)
@@ -104,7 +111,9 @@ def attach(cgroup: str, code: bytes) -> None:
 
 def _load(ctypes: Any, code: bytes) -> int:
     insns, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"Apache-2.0")
-    attr = struct.pack("<IIQQIIQI", _CGROUP_DEVICE_PROG, len(code) // 8, ctypes.addressof(insns), ctypes.addressof(licence), 0, 0, 0, 0)
+    attr = struct.pack(
+        "<IIQQIIQI", _CGROUP_DEVICE_PROG, len(code) // 8, ctypes.addressof(insns), ctypes.addressof(licence), 0, 0, 0, 0
+    )
     return _bpf(ctypes, _BPF_PROG_LOAD, attr, "device program")
 
 
@@ -113,7 +122,7 @@ def _attached(ctypes: Any, fd: int) -> list[int]:
     attr = struct.pack("<IIIIQI", fd, _CGROUP_DEVICE_ATTACH, 0, 0, ctypes.addressof(ids), 64)
     buffer = ctypes.create_string_buffer(attr, 64)
     _bpf(ctypes, _BPF_PROG_QUERY, buffer, "device programs")
-    return list(ids[:int.from_bytes(buffer.raw[24:28], "little")])
+    return list(ids[: int.from_bytes(buffer.raw[24:28], "little")])
 
 
 def _detach(ctypes: Any, os: Any, cgroup: int, number: int, path: str) -> None:

@@ -11,8 +11,17 @@ import os
 from boxship.errors import KernelError
 
 #: statfs(2) f_type of file systems with FS_ALLOW_IDMAP, and the kernel since which they have it
-_IDMAPPABLE = {0xEF53: (5, 12), 0x4D44: (5, 12), 0x58465342: (5, 12), 0x9123683E: (5, 15), 0xF2F52010: (5, 18),
-               0xE0F5E1E2: (5, 19), 0x01021994: (6, 3), 0x73717368: (6, 2), 0x7366746E: (5, 15)}
+_IDMAPPABLE = {
+    0xEF53: (5, 12),
+    0x4D44: (5, 12),
+    0x58465342: (5, 12),
+    0x9123683E: (5, 15),
+    0xF2F52010: (5, 18),
+    0xE0F5E1E2: (5, 19),
+    0x01021994: (6, 3),
+    0x73717368: (6, 2),
+    0x7366746E: (5, 15),
+}
 
 
 def namespace(uids: list[tuple[int, int, int]], gids: list[tuple[int, int, int]]) -> int:
@@ -29,8 +38,9 @@ def namespace(uids: list[tuple[int, int, int]], gids: list[tuple[int, int, int]]
     try:
         said = os.read(ready, 4)
         if said:
-            raise KernelError("unshare", "CLONE_NEWUSER", int.from_bytes(said, "little"),
-                              hint="see user.max_user_namespaces")
+            raise KernelError(
+                "unshare", "CLONE_NEWUSER", int.from_bytes(said, "little"), hint="see user.max_user_namespaces"
+            )
         _write(child, "uid_map", uids)
         _write(child, "gid_map", gids)
         return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
@@ -63,7 +73,9 @@ def _write(pid: int, name: str, ranges: list[tuple[int, int, int]]) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        raise KernelError.from_os("write", error, path=path, hint="the ranges overlap, or ask for ids that the caller does not own") from None
+        raise KernelError.from_os(
+            "write", error, path=path, hint="the ranges overlap, or ask for ids that the caller does not own"
+        ) from None
 
 
 def can_be_idmapped(path: str, kernel: tuple[int, int]) -> bool:

@@ -18,7 +18,12 @@ _NR_SCMP_ERROR = -1
 
 
 class _Comparison(ctypes.Structure):
-    _fields_ = (("arg", ctypes.c_uint), ("op", ctypes.c_int), ("datum_a", ctypes.c_uint64), ("datum_b", ctypes.c_uint64))
+    _fields_ = (
+        ("arg", ctypes.c_uint),
+        ("op", ctypes.c_int),
+        ("datum_a", ctypes.c_uint64),
+        ("datum_b", ctypes.c_uint64),
+    )
 
 
 class Library:
@@ -30,11 +35,18 @@ class Library:
         try:
             self.lib = ctypes.CDLL("libseccomp.so.2")
         except OSError:
-            raise Unsupported("libseccomp.so.2 is missing: seccomp profiles cannot be compiled",
-                              hint="apt-get install libseccomp2, or run with --security-opt seccomp=unconfined") from None
+            raise Unsupported(
+                "libseccomp.so.2 is missing: seccomp profiles cannot be compiled",
+                hint="apt-get install libseccomp2, or run with --security-opt seccomp=unconfined",
+            ) from None
         self.lib.seccomp_init.restype = ctypes.c_void_p
-        self.lib.seccomp_rule_add_array.argtypes = (ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint,
-                                                    ctypes.POINTER(_Comparison))
+        self.lib.seccomp_rule_add_array.argtypes = (
+            ctypes.c_void_p,
+            ctypes.c_uint32,
+            ctypes.c_int,
+            ctypes.c_uint,
+            ctypes.POINTER(_Comparison),
+        )
         self.api = int(self.lib.seccomp_api_get())
 
     @classmethod
@@ -66,7 +78,9 @@ class Context:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.lib.seccomp_release(self.handle)
 
     def add_architecture(self, name: str) -> None:

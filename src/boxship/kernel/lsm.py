@@ -40,7 +40,9 @@ def exec_label(apparmor: str, selinux: str) -> tuple[str, str] | None:
     if not apparmor or (apparmor == "unconfined" and not apparmor_active()):
         return None
     if not apparmor_active():
-        raise Unsupported(f"$.process.apparmorProfile: {apparmor}: AppArmor is not active on this host", hint="remove the profile")
+        raise Unsupported(
+            f"$.process.apparmorProfile: {apparmor}: AppArmor is not active on this host", hint="remove the profile"
+        )
     _require_profile(apparmor)
     own = "/proc/thread-self/attr/apparmor/exec"
     path = "thread-self/attr/apparmor/exec" if os.path.exists(own) else "thread-self/attr/exec"
@@ -56,4 +58,6 @@ def _require_profile(name: str) -> None:
     except OSError:  # securityfs is not mounted here, or not ours to read: the kernel will judge at exec
         return
     if name not in loaded:
-        raise NotFound(f"$.process.apparmorProfile: {name}: no such profile is loaded", hint="load it with apparmor_parser")
+        raise NotFound(
+            f"$.process.apparmorProfile: {name}: no such profile is loaded", hint="load it with apparmor_parser"
+        )

@@ -7,13 +7,34 @@ import struct
 
 from boxship.errors import SpecError
 
-_POLICIES = {"SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5,
-             "SCHED_DEADLINE": 6}
-FLAGS = {"SCHED_FLAG_RESET_ON_FORK": 1, "SCHED_FLAG_RECLAIM": 2, "SCHED_FLAG_DL_OVERRUN": 4, "SCHED_FLAG_KEEP_POLICY": 8,
-          "SCHED_FLAG_KEEP_PARAMS": 16, "SCHED_FLAG_UTIL_CLAMP_MIN": 32, "SCHED_FLAG_UTIL_CLAMP_MAX": 64}
+_POLICIES = {
+    "SCHED_OTHER": 0,
+    "SCHED_FIFO": 1,
+    "SCHED_RR": 2,
+    "SCHED_BATCH": 3,
+    "SCHED_ISO": 4,
+    "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}
+FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 1,
+    "SCHED_FLAG_RECLAIM": 2,
+    "SCHED_FLAG_DL_OVERRUN": 4,
+    "SCHED_FLAG_KEEP_POLICY": 8,
+    "SCHED_FLAG_KEEP_PARAMS": 16,
+    "SCHED_FLAG_UTIL_CLAMP_MIN": 32,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 64,
+}
 _CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
-MODES = {"MPOL_DEFAULT": 0, "MPOL_PREFERRED": 1, "MPOL_BIND": 2, "MPOL_INTERLEAVE": 3, "MPOL_LOCAL": 4,
-          "MPOL_PREFERRED_MANY": 5, "MPOL_WEIGHTED_INTERLEAVE": 6}
+MODES = {
+    "MPOL_DEFAULT": 0,
+    "MPOL_PREFERRED": 1,
+    "MPOL_BIND": 2,
+    "MPOL_INTERLEAVE": 3,
+    "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5,
+    "MPOL_WEIGHTED_INTERLEAVE": 6,
+}
 MODE_FLAGS = {"MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_STATIC_NODES": 1 << 15}
 _DOMAINS = {"LINUX": 0, "LINUX32": 8}
 _ATTR = struct.Struct("<IIQiIQQQ")
@@ -25,7 +46,9 @@ def _word(table: dict[str, int], word: str, path: str) -> int:
     return table[word]
 
 
-def attributes(policy: str, *, nice: int, priority: int, flags: list[str], runtime: int, deadline: int, period: int) -> bytes:
+def attributes(
+    policy: str, *, nice: int, priority: int, flags: list[str], runtime: int, deadline: int, period: int
+) -> bytes:
     """struct sched_attr; times in nanoseconds."""
     bits = 0
     for flag in flags:
@@ -44,7 +67,9 @@ def io_priority(class_name: str, priority: int) -> int:
 def personality(domain: str, flags: list[str]) -> int:
     """The persona of personality(2); the specification reserves its flags."""
     if flags:
-        raise SpecError("$.linux.personality.flags", "no flag is defined by the specification", hint="leave the list empty")
+        raise SpecError(
+            "$.linux.personality.flags", "no flag is defined by the specification", hint="leave the list empty"
+        )
     return _word(_DOMAINS, domain, "$.linux.personality.domain")
 
 
@@ -63,7 +88,12 @@ def bitmap(text: str, path: str) -> bytes:
         if not part.strip():
             continue
         first, _, last = part.strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()) or int(last or first) > 8191 or int(last or first) < int(first):
+        if (
+            not first.isdigit()
+            or (last and not last.isdigit())
+            or int(last or first) > 8191
+            or int(last or first) < int(first)
+        ):
             raise SpecError(path, f"{part!r} is not a list like 0-3,8")
         for number in range(int(first), int(last or first) + 1):
             bits |= 1 << number

@@ -22,17 +22,61 @@ if TYPE_CHECKING:
     from typing import Any
 
 ALLOW = 0x7FFF0000
-ACTIONS = {"SCMP_ACT_KILL": 0, "SCMP_ACT_KILL_THREAD": 0, "SCMP_ACT_KILL_PROCESS": 0x80000000, "SCMP_ACT_TRAP": 0x00030000,
-            "SCMP_ACT_ERRNO": 0x00050000, "SCMP_ACT_TRACE": 0x7FF00000, "SCMP_ACT_ALLOW": ALLOW, "SCMP_ACT_LOG": 0x7FFC0000,
-            "SCMP_ACT_NOTIFY": 0x7FC00000}
-OPERATORS = {"SCMP_CMP_NE": 1, "SCMP_CMP_LT": 2, "SCMP_CMP_LE": 3, "SCMP_CMP_EQ": 4, "SCMP_CMP_GE": 5, "SCMP_CMP_GT": 6,
-              "SCMP_CMP_MASKED_EQ": 7}
+ACTIONS = {
+    "SCMP_ACT_KILL": 0,
+    "SCMP_ACT_KILL_THREAD": 0,
+    "SCMP_ACT_KILL_PROCESS": 0x80000000,
+    "SCMP_ACT_TRAP": 0x00030000,
+    "SCMP_ACT_ERRNO": 0x00050000,
+    "SCMP_ACT_TRACE": 0x7FF00000,
+    "SCMP_ACT_ALLOW": ALLOW,
+    "SCMP_ACT_LOG": 0x7FFC0000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
+}
+OPERATORS = {
+    "SCMP_CMP_NE": 1,
+    "SCMP_CMP_LT": 2,
+    "SCMP_CMP_LE": 3,
+    "SCMP_CMP_EQ": 4,
+    "SCMP_CMP_GE": 5,
+    "SCMP_CMP_GT": 6,
+    "SCMP_CMP_MASKED_EQ": 7,
+}
 #: seccomp(2) flags; TSYNC means nothing for a process with one thread, and excludes a listener before Linux 5.7
-FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 0, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
-          "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32}
-ARCHITECTURES = {f"SCMP_ARCH_{name}": name.lower() for name in (
-    "X86", "X86_64", "X32", "ARM", "AARCH64", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64", "MIPSEL64N32", "PPC",
-    "PPC64", "PPC64LE", "S390", "S390X", "PARISC", "PARISC64", "RISCV64", "LOONGARCH64", "M68K", "SH", "SHEB")}
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 0,
+    "SECCOMP_FILTER_FLAG_LOG": 2,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
+}
+ARCHITECTURES = {
+    f"SCMP_ARCH_{name}": name.lower()
+    for name in (
+        "X86",
+        "X86_64",
+        "X32",
+        "ARM",
+        "AARCH64",
+        "MIPS",
+        "MIPS64",
+        "MIPS64N32",
+        "MIPSEL",
+        "MIPSEL64",
+        "MIPSEL64N32",
+        "PPC",
+        "PPC64",
+        "PPC64LE",
+        "S390",
+        "S390X",
+        "PARISC",
+        "PARISC64",
+        "RISCV64",
+        "LOONGARCH64",
+        "M68K",
+        "SH",
+        "SHEB",
+    )
+}
 _MAGIC = b"boxseccomp1\n"
 
 
@@ -50,7 +94,9 @@ def compile_profile(profile: dict[str, Any]) -> Filter:
     from boxship.kernel.libseccomp import Library
 
     library = Library.get()
-    default = _action(profile.get("defaultAction"), profile.get("defaultErrnoRet"), "$.linux.seccomp.defaultAction", library)
+    default = _action(
+        profile.get("defaultAction"), profile.get("defaultErrnoRet"), "$.linux.seccomp.defaultAction", library
+    )
     ignored: list[str] = []
     with library.context(default) as context:
         for at, name in enumerate(profile.get("architectures") or []):
@@ -99,9 +145,11 @@ def _add_rule(context: Any, library: Any, rule: dict[str, Any], default: int, pa
             ignored.append(name)
             continue
         if name in ("read", "write", "sendmsg") and rule.get("action") == "SCMP_ACT_NOTIFY":
-            raise SpecError(f"{path}.names", f"{name} cannot be notified: the runtime needs it to hand the listener over")
+            raise SpecError(
+                f"{path}.names", f"{name} cannot be notified: the runtime needs it to hand the listener over"
+            )
         # Conditions on the same argument are alternatives, on different ones they go together; libseccomp knows only the latter.
-        for group in ([[one] for one in arguments] if repeated else [arguments]):
+        for group in [[one] for one in arguments] if repeated else [arguments]:
             context.add_rule(action, number, group, name)
 
 
@@ -126,7 +174,7 @@ def compile_cached(profile: dict[str, Any], directory: str) -> Filter:
     return found
 
 
-def _canonical(value: object) -> object:
+def _canonical(value: Any) -> Any:
     if isinstance(value, dict):
         return tuple((key, _canonical(value[key])) for key in sorted(value))
     return tuple(_canonical(item) for item in value) if isinstance(value, list) else value
@@ -140,8 +188,13 @@ def _digest(data: bytes) -> str:
 
 def _library_stamp() -> tuple[str, int, int]:
     """The library's file, its size and change: what tells one version from the next without loading it."""
-    for path in ("/usr/lib/x86_64-linux-gnu/libseccomp.so.2", "/usr/lib/aarch64-linux-gnu/libseccomp.so.2",
-                 "/usr/lib64/libseccomp.so.2", "/usr/lib/libseccomp.so.2", "/lib/libseccomp.so.2"):
+    for path in (
+        "/usr/lib/x86_64-linux-gnu/libseccomp.so.2",
+        "/usr/lib/aarch64-linux-gnu/libseccomp.so.2",
+        "/usr/lib64/libseccomp.so.2",
+        "/usr/lib/libseccomp.so.2",
+        "/lib/libseccomp.so.2",
+    ):
         try:
             found = os.stat(path)
         except FileNotFoundError:
@@ -161,10 +214,10 @@ def _read(path: str) -> Filter | None:
     if stat.st_uid != os.geteuid() or stat.st_mode & 0o022 or not data.startswith(_MAGIC):
         return None
     head = len(_MAGIC)
-    body = data[head + 64:]
-    if data[head:head + 64].decode("ascii", "replace") != _digest(body):
+    body = data[head + 64 :]
+    if data[head : head + 64].decode("ascii", "replace") != _digest(body):
         return None
-    program, bits, notify, ignored = marshal.loads(body)  # noqa: S302 - our own file, checked above
+    program, bits, notify, ignored = marshal.loads(body)
     return Filter(program, bits, notify, list(ignored))
 
 

@@ -46,8 +46,11 @@ def be_subreaper() -> None:
 
 def mount(source: str, target: str, fstype: str, flags: int, data: str = "") -> None:
     """mount(2)."""
-    check(_libc.mount(source.encode(), os.fsencode(target), fstype.encode(), ctypes.c_ulong(flags), data.encode()),
-          "mount", target)
+    check(
+        _libc.mount(source.encode(), os.fsencode(target), fstype.encode(), ctypes.c_ulong(flags), data.encode()),
+        "mount",
+        target,
+    )
 
 
 def umount(target: str, flags: int = 0) -> None:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from boxship.plan.facts import Hierarchy
 
 
-def command(argv: list[str], env: list[str], cwd: str, hierarchies: list[Hierarchy], supervise: s.Supervise) -> list[Planned]:
+def command(
+    argv: list[str], env: list[str], cwd: str, hierarchies: list[Hierarchy], supervise: s.Supervise
+) -> list[Planned]:
     """Everything is the caller's own but the cgroups."""
     before: list[s.Step] = []
     inside: list[s.Step] = []
@@ -23,5 +25,8 @@ def command(argv: list[str], env: list[str], cwd: str, hierarchies: list[Hierarc
         inside.append(s.WriteSlot(s.FIRST_FREE + number, b"0", path))
     inside += [s.Open(s.ROOT, "/", w.O_PATH), s.ChDir(cwd), s.Lookup(argv[0], search_path(env)), s.Exec(argv, env)]
     after: list[s.Step] = [s.Ready(), supervise]
-    return [*(Planned(s.MONITOR, step) for step in [*before, s.Clone(0, s.NONE)]), *(Planned(s.CHILD, step) for step in inside),
-            *(Planned(s.MONITOR, step) for step in after)]
+    return [
+        *(Planned(s.MONITOR, step) for step in [*before, s.Clone(0, s.NONE)]),
+        *(Planned(s.CHILD, step) for step in inside),
+        *(Planned(s.MONITOR, step) for step in after),
+    ]

@@ -35,8 +35,10 @@ class Draft:
         """A slot that no other step of this plan uses."""
         self._next += 1
         if self._next > s.LAST_FREE:
-            raise InvalidRequest("the container needs more than 180 mounts and descriptors at once",
-                                 hint="bind a common parent directory instead of many single files")
+            raise InvalidRequest(
+                "the container needs more than 180 mounts and descriptors at once",
+                hint="bind a common parent directory instead of many single files",
+            )
         return self._next - 1
 
     def early(self, step: s.Step, *, optional: bool = False) -> None:
@@ -66,5 +68,5 @@ class Draft:
 
 def call(name: str, *numbers: int, at: int = s.NONE, data: bytes = b"") -> s.Call:
     """A ``Call`` step by name; text buffers get their NUL from the wire."""
-    padded = (*numbers, 0, 0, 0, 0)[:4]
-    return s.Call(CALLS.index(name), *padded, at, data)
+    a, b, c, d, *_ = (*numbers, 0, 0, 0, 0)
+    return s.Call(CALLS.index(name), a, b, c, d, at, data)

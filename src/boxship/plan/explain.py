@@ -22,7 +22,9 @@ def text(plan: list[Planned], before: list[str] | None = None, times: list[int] 
     lines = [f"      engine   {line}" for line in before or []]
     first = min((t for t in times or [] if t), default=0)
     for number, line in enumerate(plan):
-        lines.append(f"{number + 1:4}  {SIDES[line.side]:8} {_time(times, number, first)}{line.step.describe()}{_optional(line)}")
+        lines.append(
+            f"{number + 1:4}  {SIDES[line.side]:8} {_time(times, number, first)}{line.step.describe()}{_optional(line)}"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -41,9 +43,14 @@ def json(plan: list[Planned], before: list[str] | None = None, times: list[int] 
     """The same as one JSON document, with every field of every step."""
     steps = [{"side": "engine", "does": line} for line in before or []]
     for number, line in enumerate(plan):
-        step: dict[str, object] = {"number": number + 1, "side": SIDES[line.side], "step": line.step.name(),
-                                   "does": line.step.describe(), "optional": line.optional,
-                                   "fields": {k: _plain(v) for k, v in line.step.as_dict().items()}}
+        step: dict[str, object] = {
+            "number": number + 1,
+            "side": SIDES[line.side],
+            "step": line.step.name(),
+            "does": line.step.describe(),
+            "optional": line.optional,
+            "fields": {k: _plain(v) for k, v in line.step.as_dict().items()},
+        }
         if times is not None and number < len(times) and times[number]:
             step["monotonic_ns"] = times[number]
         steps.append(step)  # type: ignore[arg-type]

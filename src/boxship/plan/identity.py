@@ -153,8 +153,15 @@ def _may_set_groups(d: Draft) -> bool:
 def _set_capabilities(d: Draft) -> None:
     c = d.compiled
     low, high = 0xFFFF_FFFF, 32
-    data = struct.pack("<6I", c.effective & low, c.permitted & low, c.inheritable & low,
-                       c.effective >> high, c.permitted >> high, c.inheritable >> high)
+    data = struct.pack(
+        "<6I",
+        c.effective & low,
+        c.permitted & low,
+        c.inheritable & low,
+        c.effective >> high,
+        c.permitted >> high,
+        c.inheritable >> high,
+    )
     d.child(s.SetCaps(_CAP_HEADER, data))
     d.call("prctl", w.PR_CAP_AMBIENT, w.PR_CAP_AMBIENT_CLEAR_ALL)
     for cap in range(c.last_cap + 1):

@@ -70,8 +70,10 @@ def _maps(d: Draft) -> list[s.Step]:
     if not d.facts.privileged and not d.compiled.gidmap_helper:
         # Without privilege a gid map may be written only once setgroups(2) is denied.
         steps.append(s.WriteProc("setgroups", b"deny"))
-    for name, helper, maps in (("uid_map", d.compiled.uidmap_helper, d.spec.linux.uid_mappings),
-                               ("gid_map", d.compiled.gidmap_helper, d.spec.linux.gid_mappings)):
+    for name, helper, maps in (
+        ("uid_map", d.compiled.uidmap_helper, d.spec.linux.uid_mappings),
+        ("gid_map", d.compiled.gidmap_helper, d.spec.linux.gid_mappings),
+    ):
         if helper:
             words = [str(n) for m in maps for n in (m.container_id, m.host_id, m.size)]
             argv = [helper, helper.rpartition("/")[2], "{pid}", *words]

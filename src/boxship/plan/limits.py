@@ -47,8 +47,10 @@ def settings(resources: Mapping[str, Any] | None, versions: Mapping[str, int]) -
 def _version(controller: str, versions: Mapping[str, int], where: str) -> int:
     version = versions.get(controller)
     if not version:
-        raise Unsupported(f"{_PATH}.{where}: this host has no {controller} cgroup controller",
-                          hint=f"remove the limit, or enable the {controller} controller")
+        raise Unsupported(
+            f"{_PATH}.{where}: this host has no {controller} cgroup controller",
+            hint=f"remove the limit, or enable the {controller} controller",
+        )
     return version
 
 
@@ -59,14 +61,21 @@ def _given(section: Mapping[str, Any], key: str) -> Any:
 
 
 def _memory(section: Mapping[str, Any], versions: Mapping[str, int]) -> list[Setting]:
-    if not any(_given(section, k) is not None for k in ("limit", "reservation", "swap", "kernelTCP", "disableOOMKiller")) \
-            and section.get("swappiness") is None:
+    if (
+        not any(
+            _given(section, k) is not None for k in ("limit", "reservation", "swap", "kernelTCP", "disableOOMKiller")
+        )
+        and section.get("swappiness") is None
+    ):
         return []
     version = _version("memory", versions, "memory")
     limit, swap = _given(section, "limit"), _given(section, "swap")
     if swap is not None and swap > 0 and limit is not None and limit > swap:
-        raise SpecError(f"{_PATH}.memory.swap", f"{swap} is less than the memory limit {limit}: it counts memory and swap together",
-                        hint="give memory + swap, or -1 for unlimited swap")
+        raise SpecError(
+            f"{_PATH}.memory.swap",
+            f"{swap} is less than the memory limit {limit}: it counts memory and swap together",
+            hint="give memory + swap, or -1 for unlimited swap",
+        )
     if version == 2:
         return _memory_v2(section, limit, swap)
     return _memory_v1(section, limit, swap)
@@ -98,14 +107,18 @@ def _memory_v1(section: Mapping[str, Any], limit: int | None, swap: int | None) 
 
 def _memory_v2(section: Mapping[str, Any], limit: int | None, swap: int | None) -> list[Setting]:
     if section.get("disableOOMKiller"):
-        raise Unsupported(f"{_PATH}.memory.disableOOMKiller: cgroup v2 cannot switch the OOM killer off", hint="remove it")
+        raise Unsupported(
+            f"{_PATH}.memory.disableOOMKiller: cgroup v2 cannot switch the OOM killer off", hint="remove it"
+        )
     out = []
     if swap is not None:
         # v2 counts swap alone.
         if swap == UNLIMITED or limit == UNLIMITED:
             value = "max"
         elif limit is None:
-            raise SpecError(f"{_PATH}.memory.swap", "a limit on memory and swap together needs memory.limit on cgroup v2")
+            raise SpecError(
+                f"{_PATH}.memory.swap", "a limit on memory and swap together needs memory.limit on cgroup v2"
+            )
         else:
             value = str(swap - limit)
         out.append(Setting("memory", "memory.swap.max", value, optional=True))
@@ -144,8 +157,11 @@ def _cpu(section: Mapping[str, Any], versions: Mapping[str, int]) -> list[Settin
     real = any(_given(section, k) for k in ("realtimeRuntime", "realtimePeriod"))
     if any(v is not None for v in (shares, quota, period, burst)) or real or section.get("idle") is not None:
         version = _version("cpu", versions, "cpu")
-        out += _cpu_v2(section, shares, quota, period, burst, real=real) if version == 2 else \
-            _cpu_v1(section, shares, quota, period, burst)
+        out += (
+            _cpu_v2(section, shares, quota, period, burst, real=real)
+            if version == 2
+            else _cpu_v1(section, shares, quota, period, burst)
+        )
     for key in ("cpus", "mems"):
         if section.get(key):
             _version("cpuset", versions, f"cpu.{key}")
@@ -153,17 +169,35 @@ def _cpu(section: Mapping[str, Any], versions: Mapping[str, int]) -> list[Settin
     return out
 
 
-def _cpu_v1(section: Mapping[str, Any], shares: int | None, quota: int | None, period: int | None, burst: int | None) -> list[Setting]:
-    words = (("cpu.shares", shares), ("cpu.cfs_period_us", period), ("cpu.cfs_quota_us", quota), ("cpu.cfs_burst_us", burst),
-             ("cpu.rt_period_us", _given(section, "realtimePeriod")), ("cpu.rt_runtime_us", _given(section, "realtimeRuntime")),
-             ("cpu.idle", section.get("idle")))
+def _cpu_v1(
+    section: Mapping[str, Any], shares: int | None, quota: int | None, period: int | None, burst: int | None
+) -> list[Setting]:
+    words = (
+        ("cpu.shares", shares),
+        ("cpu.cfs_period_us", period),
+        ("cpu.cfs_quota_us", quota),
+        ("cpu.cfs_burst_us", burst),
+        ("cpu.rt_period_us", _given(section, "realtimePeriod")),
+        ("cpu.rt_runtime_us", _given(section, "realtimeRuntime")),
+        ("cpu.idle", section.get("idle")),
+    )
     return [Setting("cpu", name, str(value)) for name, value in words if value is not None]
 
 
-def _cpu_v2(section: Mapping[str, Any], shares: int | None, quota: int | None, period: int | None, burst: int | None, *,
-            real: bool) -> list[Setting]:
+def _cpu_v2(
+    section: Mapping[str, Any],
+    shares: int | None,
+    quota: int | None,
+    period: int | None,
+    burst: int | None,
+    *,
+    real: bool,
+) -> list[Setting]:
     if real:
-        raise Unsupported(f"{_PATH}.cpu.realtimeRuntime: cgroup v2 has no real-time budget", hint="remove realtimeRuntime and realtimePeriod")
+        raise Unsupported(
+            f"{_PATH}.cpu.realtimeRuntime: cgroup v2 has no real-time budget",
+            hint="remove realtimeRuntime and realtimePeriod",
+        )
     out = []
     if section.get("idle") is not None:
         out.append(Setting("cpu", "cpu.idle", str(section["idle"])))
@@ -184,10 +218,12 @@ def _pids(section: Mapping[str, Any], versions: Mapping[str, int]) -> list[Setti
     return [Setting("pids", "pids.max", "max" if limit < 0 else str(limit))]
 
 
-_THROTTLE = (("throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps"),
-             ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device", "wbps"),
-             ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device", "riops"),
-             ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device", "wiops"))
+_THROTTLE = (
+    ("throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps"),
+    ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device", "wbps"),
+    ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device", "riops"),
+    ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device", "wiops"),
+)
 
 
 def _block_io(section: Mapping[str, Any], versions: Mapping[str, int]) -> list[Setting]:
@@ -199,18 +235,27 @@ def _block_io(section: Mapping[str, Any], versions: Mapping[str, int]) -> list[S
     weight = _given(section, "weight")
     if weight is not None:
         # io.weight is 1 … 10000 where blkio.weight is 10 … 1000; BFQ kept the old scale for its own file.
-        out += [Setting("blkio", "blkio.weight", str(weight), optional=True)] if version == 1 else \
-            [Setting("io", "io.weight", f"default {1 + (weight - 10) * 9999 // 990}", optional=True)]
+        out += (
+            [Setting("blkio", "blkio.weight", str(weight), optional=True)]
+            if version == 1
+            else [Setting("io", "io.weight", f"default {1 + (weight - 10) * 9999 // 990}", optional=True)]
+        )
     for device in section.get("weightDevice") or []:
         number = f"{device['major']}:{device['minor']}"
         if device.get("weight"):
-            out.append(Setting("blkio", "blkio.weight_device", f"{number} {device['weight']}", optional=True) if version == 1 else
-                       Setting("io", "io.weight", f"{number} {1 + (device['weight'] - 10) * 9999 // 990}", optional=True))
+            out.append(
+                Setting("blkio", "blkio.weight_device", f"{number} {device['weight']}", optional=True)
+                if version == 1
+                else Setting("io", "io.weight", f"{number} {1 + (device['weight'] - 10) * 9999 // 990}", optional=True)
+            )
     for key, v1_file, v2_key in _THROTTLE:
         for device in section.get(key) or []:
             number, rate = f"{device['major']}:{device['minor']}", device["rate"]
-            out.append(Setting("blkio", v1_file, f"{number} {rate}") if version == 1 else
-                       Setting("io", "io.max", f"{number} {v2_key}={rate or 'max'}"))
+            out.append(
+                Setting("blkio", v1_file, f"{number} {rate}")
+                if version == 1
+                else Setting("io", "io.max", f"{number} {v2_key}={rate or 'max'}")
+            )
     return out
 
 
@@ -219,7 +264,11 @@ def _hugepages(section: list[Mapping[str, Any]], versions: Mapping[str, int]) ->
     out = []
     for one in section:
         name = f"hugetlb.{one['pageSize']}"
-        files = (f"{name}.limit_in_bytes", f"{name}.rsvd.limit_in_bytes") if version == 1 else (f"{name}.max", f"{name}.rsvd.max")
+        files = (
+            (f"{name}.limit_in_bytes", f"{name}.rsvd.limit_in_bytes")
+            if version == 1
+            else (f"{name}.max", f"{name}.rsvd.max")
+        )
         out.append(Setting("hugetlb", files[0], str(one["limit"])))
         out.append(Setting("hugetlb", files[1], str(one["limit"]), optional=True))
     return out
@@ -240,8 +289,11 @@ def _rdma(section: Mapping[str, Any], versions: Mapping[str, int]) -> list[Setti
     _version("rdma", versions, "rdma")
     out = []
     for device, limits in section.items():
-        words = [f"{key}={'max' if limits[name] is None else limits[name]}" for key, name in
-                 (("hca_handle", "hcaHandles"), ("hca_object", "hcaObjects")) if name in limits]
+        words = [
+            f"{key}={'max' if limits[name] is None else limits[name]}"
+            for key, name in (("hca_handle", "hcaHandles"), ("hca_object", "hcaObjects"))
+            if name in limits
+        ]
         out.append(Setting("rdma", "rdma.max", " ".join([device, *words])))
     return out
 
@@ -269,15 +321,25 @@ def _unified(section: Mapping[str, str], versions: Mapping[str, int]) -> list[Se
         if "/" in file or not file:
             raise SpecError(f"{_PATH}.unified", f"{file!r} is not the name of a cgroup file")
         if controller != "cgroup" and versions.get(controller) != 2:
-            raise Unsupported(f"{_PATH}.unified.{file}: the {controller} controller is not on cgroup v2 here",
-                              hint="use the fields of linux.resources, which hold on both versions")
+            raise Unsupported(
+                f"{_PATH}.unified.{file}: the {controller} controller is not on cgroup v2 here",
+                hint="use the fields of linux.resources, which hold on both versions",
+            )
         out.append(Setting(controller, file, value))
     return out
 
 
 _SECTIONS: dict[str, Any] = {
-    "devices": _devices, "memory": _memory, "cpu": _cpu, "pids": _pids, "blockIO": _block_io,
-    "hugepageLimits": _hugepages, "network": _network, "rdma": _rdma, "unified": _unified}
+    "devices": _devices,
+    "memory": _memory,
+    "cpu": _cpu,
+    "pids": _pids,
+    "blockIO": _block_io,
+    "hugepageLimits": _hugepages,
+    "network": _network,
+    "rdma": _rdma,
+    "unified": _unified,
+}
 
 
 def ordered_memory(wanted: list[Setting], now_limit: int, now_swap: int) -> list[Setting]:

@@ -12,21 +12,44 @@ from boxship.plan import words as w
 from boxship.record import Record
 
 _ATTRS = {
-    "ro": (w.ATTR_RDONLY, 0), "nosuid": (w.ATTR_NOSUID, 0), "nodev": (w.ATTR_NODEV, 0),
-    "noexec": (w.ATTR_NOEXEC, 0), "nodiratime": (w.ATTR_NODIRATIME, 0), "nosymfollow": (w.ATTR_NOSYMFOLLOW, 0),
-    "rw": (0, w.ATTR_RDONLY), "suid": (0, w.ATTR_NOSUID), "dev": (0, w.ATTR_NODEV), "exec": (0, w.ATTR_NOEXEC),
-    "diratime": (0, w.ATTR_NODIRATIME), "symfollow": (0, w.ATTR_NOSYMFOLLOW),
+    "ro": (w.ATTR_RDONLY, 0),
+    "nosuid": (w.ATTR_NOSUID, 0),
+    "nodev": (w.ATTR_NODEV, 0),
+    "noexec": (w.ATTR_NOEXEC, 0),
+    "nodiratime": (w.ATTR_NODIRATIME, 0),
+    "nosymfollow": (w.ATTR_NOSYMFOLLOW, 0),
+    "rw": (0, w.ATTR_RDONLY),
+    "suid": (0, w.ATTR_NOSUID),
+    "dev": (0, w.ATTR_NODEV),
+    "exec": (0, w.ATTR_NOEXEC),
+    "diratime": (0, w.ATTR_NODIRATIME),
+    "symfollow": (0, w.ATTR_NOSYMFOLLOW),
     # The access-time words are one field: setting any of them clears the others.
-    "relatime": (0, w.ATTR_ATIME_MASK), "norelatime": (w.ATTR_STRICTATIME, w.ATTR_ATIME_MASK),
-    "noatime": (w.ATTR_NOATIME, w.ATTR_ATIME_MASK), "atime": (0, w.ATTR_ATIME_MASK),
-    "strictatime": (w.ATTR_STRICTATIME, w.ATTR_ATIME_MASK), "nostrictatime": (0, w.ATTR_ATIME_MASK),
+    "relatime": (0, w.ATTR_ATIME_MASK),
+    "norelatime": (w.ATTR_STRICTATIME, w.ATTR_ATIME_MASK),
+    "noatime": (w.ATTR_NOATIME, w.ATTR_ATIME_MASK),
+    "atime": (0, w.ATTR_ATIME_MASK),
+    "strictatime": (w.ATTR_STRICTATIME, w.ATTR_ATIME_MASK),
+    "nostrictatime": (0, w.ATTR_ATIME_MASK),
 }
 _PROPAGATION = {"private": w.MS_PRIVATE, "shared": w.MS_SHARED, "slave": w.MS_SLAVE, "unbindable": w.MS_UNBINDABLE}
 #: Words of the super block; fsconfig(2) takes them as flags.
 _SUPER = ("sync", "dirsync", "lazytime", "mand", "iversion", "silent")
 #: Words that say what is the case anyhow.
-_IGNORED = ("defaults", "async", "nolazytime", "nomand", "noiversion", "loud", "nofail", "auto", "noauto", "user",
-            "nouser", "_netdev")
+_IGNORED = (
+    "defaults",
+    "async",
+    "nolazytime",
+    "nomand",
+    "noiversion",
+    "loud",
+    "nofail",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "_netdev",
+)
 
 
 class Options(Record):
@@ -86,13 +109,34 @@ def _merge(found: dict[str, object], set_key: str, clear_key: str, bits: tuple[i
 
 def known() -> list[str]:
     """Every word that is understood, for ``boxc features``."""
-    words = [*_ATTRS, *(f"r{name}" for name in _ATTRS), *_PROPAGATION, *(f"r{name}" for name in _PROPAGATION), *_SUPER, *_IGNORED]
+    words = [
+        *_ATTRS,
+        *(f"r{name}" for name in _ATTRS),
+        *_PROPAGATION,
+        *(f"r{name}" for name in _PROPAGATION),
+        *_SUPER,
+        *_IGNORED,
+    ]
     return sorted({*words, "bind", "rbind", "idmap", "ridmap", "remount", "tmpcopyup"})
 
 
 #: Files of procfs that another file may cover without changing where a write to /proc goes; lxcfs needs them.
-PROC_FILES = ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev",
-              "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled", "pressure/cpu", "pressure/io", "pressure/memory")
+PROC_FILES = (
+    "cpuinfo",
+    "diskstats",
+    "meminfo",
+    "stat",
+    "swaps",
+    "uptime",
+    "loadavg",
+    "slabinfo",
+    "net/dev",
+    "sys/kernel/ns_last_pid",
+    "sys/crypto/fips_enabled",
+    "pressure/cpu",
+    "pressure/io",
+    "pressure/memory",
+)
 
 
 def may_cover(destination: str) -> bool:

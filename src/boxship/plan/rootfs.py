@@ -22,15 +22,33 @@ if TYPE_CHECKING:
 S_IFCHR, S_IFBLK, S_IFIFO = 0o020000, 0o060000, 0o010000
 
 #: path, major, minor of the devices that every container has; runtime-spec, 'Default Devices'
-DEFAULT_DEVICES = (("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7), ("/dev/random", 1, 8),
-                   ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0))
-_LINKS = (("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"), ("/proc/self/fd/1", "/dev/stdout"),
-          ("/proc/self/fd/2", "/dev/stderr"), ("pts/ptmx", "/dev/ptmx"))
+DEFAULT_DEVICES = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+)
+_LINKS = (
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    ("pts/ptmx", "/dev/ptmx"),
+)
 _TYPES = {"c": S_IFCHR, "u": S_IFCHR, "b": S_IFBLK, "p": S_IFIFO}
-_ROOT_PROPAGATION = {"": w.MS_SLAVE | w.MS_REC, "rslave": w.MS_SLAVE | w.MS_REC, "slave": w.MS_SLAVE,
-                     "rprivate": w.MS_PRIVATE | w.MS_REC, "private": w.MS_PRIVATE,
-                     "rshared": w.MS_SHARED | w.MS_REC, "shared": w.MS_SHARED,
-                     "runbindable": w.MS_UNBINDABLE | w.MS_REC, "unbindable": w.MS_UNBINDABLE}
+_ROOT_PROPAGATION = {
+    "": w.MS_SLAVE | w.MS_REC,
+    "rslave": w.MS_SLAVE | w.MS_REC,
+    "slave": w.MS_SLAVE,
+    "rprivate": w.MS_PRIVATE | w.MS_REC,
+    "private": w.MS_PRIVATE,
+    "rshared": w.MS_SHARED | w.MS_REC,
+    "shared": w.MS_SHARED,
+    "runbindable": w.MS_UNBINDABLE | w.MS_REC,
+    "unbindable": w.MS_UNBINDABLE,
+}
 
 
 def tree(d: Draft, path: str, *, recursive: bool) -> int:
@@ -182,8 +200,10 @@ def _new(d: Draft, mount: Mount, target: str, options: Options) -> None:
 
 def devices(d: Draft) -> None:
     """Default and wished-for device nodes, and the links that /dev has; none when /dev is the host's."""
-    if any(clean(m.destination) == "/dev" and (m.type == "bind" or "bind" in m.options or "rbind" in m.options)
-           for m in d.spec.mounts):
+    if any(
+        clean(m.destination) == "/dev" and (m.type == "bind" or "bind" in m.options or "rbind" in m.options)
+        for m in d.spec.mounts
+    ):
         return
     wished = {clean(device.path) for device in d.spec.linux.devices}
     for path, major, minor in DEFAULT_DEVICES:
@@ -191,7 +211,9 @@ def devices(d: Draft) -> None:
             d.child(s.MkNod(path, S_IFCHR | 0o666, major, minor, 0, 0))
     for device in d.spec.linux.devices:
         mode = _TYPES[device.type] | (0o666 if device.file_mode is None else device.file_mode & 0o7777)
-        d.child(s.MkNod(clean(device.path), mode, device.major or 0, device.minor or 0, device.uid or 0, device.gid or 0))
+        d.child(
+            s.MkNod(clean(device.path), mode, device.major or 0, device.minor or 0, device.uid or 0, device.gid or 0)
+        )
     for target, path in _LINKS:
         d.child(s.SymLink(target, path))
 

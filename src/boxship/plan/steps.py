@@ -14,50 +14,142 @@ Pure: nothing here touches the kernel.
 
 from __future__ import annotations
 
-from boxship.plan.words import call_text, clone_text, mount_attr_text, open_text
-from boxship.record import Record
+from boxship.plan.mount_steps import (
+    Attach,
+    ChDir,
+    CopyUp,
+    FsMount,
+    Idmap,
+    Mask,
+    MkDir,
+    MkNod,
+    OpenTree,
+    Pivot,
+    ReadOnly,
+    Root,
+    SetAttr,
+    SymLink,
+)
+from boxship.plan.process_steps import (
+    Barrier,
+    Call,
+    Console,
+    Exec,
+    Init,
+    Lookup,
+    Netlink,
+    Notify,
+    Run,
+    Seccomp,
+    SetCaps,
+    Supervise,
+    TakePty,
+)
+from boxship.plan.step import (
+    CHILD,
+    CLIENT,
+    CONSOLE,
+    DEV_NULL,
+    FIRST_FREE,
+    HOST_PROC,
+    LAST_FREE,
+    LISTENER,
+    MONITOR,
+    NONE,
+    PIDFD,
+    PTY,
+    ROOT,
+    SIDES,
+    START,
+    STATUS,
+    STDERR_CHILD,
+    STDERR_MONITOR,
+    STDIN_CHILD,
+    STDIN_MONITOR,
+    STDNULL,
+    STDOUT_CHILD,
+    STDOUT_MONITOR,
+    SYNC,
+    Step,
+)
+from boxship.plan.words import clone_text, open_text
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import ClassVar
-
-MONITOR, CHILD = 0, 1
-SIDES = ("monitor", "child")
-
-#: Slots that every plan uses for the same thing.
-NONE, HOST_PROC, DEV_NULL, ROOT, SYNC, PTY = 255, 1, 2, 3, 4, 5
-#: Slots that the caller fills: fifos of the barrier, console socket, seccomp listener, first client, pidfd.
-START, STATUS, CONSOLE, LISTENER, CLIENT, PIDFD = 6, 7, 8, 9, 10, 11
-#: The monitor's pipes to the standard streams, and /dev/null opened for reading and writing.
-STDIN_CHILD, STDIN_MONITOR, STDOUT_MONITOR, STDOUT_CHILD, STDERR_MONITOR, STDERR_CHILD, STDNULL = range(12, 19)
-FIRST_FREE, LAST_FREE = 20, 200
-
-
-class Step(Record):
-    """Base of all steps. ``optional``: a refusal by the kernel is a warning, not a failure."""
-
-    code: ClassVar[int] = 0
-
-    def describe(self) -> str:
-        """What this step does, as one line; the default is the call as a man page writes it."""
-        inside = ", ".join(_short(getattr(self, name)) for name in self.__fields__)
-        return f"{self.name()}({inside})"
-
-    @classmethod
-    def name(cls) -> str:
-        """The operation's name on the wire and in messages: ``OpenTree`` → ``open_tree``."""
-        return "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("_")
-
-
-def _short(value: object) -> str:
-    if isinstance(value, str):
-        return value if len(value) <= 60 else value[:57] + "…"
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes"
-    if isinstance(value, (list, tuple)):
-        return "[" + " ".join(_short(v) for v in value) + "]"
-    return str(value)
-
+__all__ = [
+    "ATTACH_NOFOLLOW",
+    "ATTACH_PROC",
+    "CHILD",
+    "CLIENT",
+    "CONSOLE",
+    "DEV_NULL",
+    "FIRST_FREE",
+    "HOST_PROC",
+    "LAST_FREE",
+    "LISTENER",
+    "MONITOR",
+    "NONE",
+    "PIDFD",
+    "PIVOT",
+    "PIVOT_CHROOT",
+    "PIVOT_MOVE",
+    "PTY",
+    "RESTART_ALWAYS",
+    "RESTART_NO",
+    "RESTART_ON_FAILURE",
+    "ROOT",
+    "SIDES",
+    "START",
+    "STATUS",
+    "STDERR_CHILD",
+    "STDERR_MONITOR",
+    "STDIN_CHILD",
+    "STDIN_MONITOR",
+    "STDNULL",
+    "STDOUT_CHILD",
+    "STDOUT_MONITOR",
+    "STEPS",
+    "SYNC",
+    "Attach",
+    "Barrier",
+    "Call",
+    "ChDir",
+    "Clone",
+    "Close",
+    "Console",
+    "CopyUp",
+    "Dup",
+    "Exec",
+    "FsMount",
+    "Idmap",
+    "Init",
+    "Lookup",
+    "Mask",
+    "MkDir",
+    "MkNod",
+    "Netlink",
+    "Notify",
+    "Open",
+    "OpenIn",
+    "OpenTree",
+    "Pipe",
+    "Pivot",
+    "ReadOnly",
+    "Ready",
+    "Root",
+    "Run",
+    "Seccomp",
+    "SetAttr",
+    "SetCaps",
+    "Setns",
+    "Step",
+    "Supervise",
+    "SymLink",
+    "TakePty",
+    "Wait",
+    "Wake",
+    "Write",
+    "WriteProc",
+    "WriteSlot",
+]
 
 # Descriptors
 
@@ -206,354 +298,6 @@ class Ready(Step):
 
     def describe(self) -> str:
         return "report 'ready' with the child's pid"
-
-
-# Mounts
-
-
-class OpenTree(Step):
-    """open_tree(2) OPEN_TREE_CLONE: a detached copy of the mount at a host path."""
-
-    code = 14
-    slot: int
-    path: str
-    recursive: int
-
-    def describe(self) -> str:
-        more = ", AT_RECURSIVE" if self.recursive else ""
-        return f"open_tree({self.path}, OPEN_TREE_CLONE{more}) → slot {self.slot}"
-
-
-class FsMount(Step):
-    """fsopen(2), fsconfig(2) for each option, fsmount(2): a detached mount of a file system."""
-
-    code = 15
-    slot: int
-    fstype: str
-    options: list[str]
-    attrs: int
-
-    def describe(self) -> str:
-        inside = f" [{','.join(self.options)}]" if self.options else ""
-        return f"fsmount({self.fstype}{inside}, {mount_attr_text(self.attrs)}) → slot {self.slot}"
-
-
-class SetAttr(Step):
-    """mount_setattr(2) on the mount in ``slot``."""
-
-    code = 16
-    slot: int
-    set: int
-    clear: int
-    propagation: int
-    recursive: int
-
-    def describe(self) -> str:
-        words = [f"+{mount_attr_text(self.set)}"] if self.set else []
-        words += [f"-{mount_attr_text(self.clear)}"] if self.clear else []
-        words += [call_text("propagation", self.propagation)] if self.propagation else []
-        words += ["AT_RECURSIVE"] if self.recursive else []
-        return f"mount_setattr(slot {self.slot}, {' '.join(words)})"
-
-
-class Idmap(Step):
-    """mount_setattr(2) MOUNT_ATTR_IDMAP with the user namespace in ``userns`` (NONE: the child's)."""
-
-    code = 17
-    slot: int
-    userns: int
-    recursive: int
-
-    def describe(self) -> str:
-        whose = "the child's user namespace" if self.userns == NONE else f"slot {self.userns}"
-        return f"mount_setattr(slot {self.slot}, MOUNT_ATTR_IDMAP, {whose})"
-
-
-class Root(Step):
-    """Put the detached mount in ``slot`` on top of / and make it the root that later paths start from."""
-
-    code = 18
-    slot: int
-
-    def describe(self) -> str:
-        return f"move_mount(slot {self.slot} → /): the container's root"
-
-
-class Attach(Step):
-    """move_mount(2) of ``slot`` onto ``target``, resolved in the root and made when it is missing.
-
-    ``flags``: ATTACH_NOFOLLOW refuses symlinks on the way, ATTACH_PROC allows a target inside procfs.
-    """
-
-    code = 19
-    slot: int
-    target: str
-    flags: int
-
-    def describe(self) -> str:
-        return f"move_mount(slot {self.slot} → {self.target})"
-
-
-class CopyUp(Step):
-    """Copy what ``target`` holds in the root into the detached mount in ``slot`` (tmpcopyup)."""
-
-    code = 20
-    slot: int
-    target: str
-
-    def describe(self) -> str:
-        return f"copy {self.target} into slot {self.slot}"
-
-
-class Mask(Step):
-    """Hide ``target``: /dev/null over a file, an empty read-only tmpfs over a directory."""
-
-    code = 21
-    target: str
-
-    def describe(self) -> str:
-        return f"mask {self.target}"
-
-
-class ReadOnly(Step):
-    """Make ``target`` and what is mounted below it read-only, when it exists."""
-
-    code = 22
-    target: str
-
-    def describe(self) -> str:
-        return f"make {self.target} read-only"
-
-
-class MkDir(Step):
-    """mkdirat(2) in the root with its missing parents; an existing directory is left alone."""
-
-    code = 23
-    path: str
-    mode: int
-
-    def describe(self) -> str:
-        return f"mkdir({self.path}, {self.mode:#o})"
-
-
-class MkNod(Step):
-    """mknodat(2) and fchownat(2) in the root; where the kernel refuses, the host's device is bound instead."""
-
-    code = 24
-    path: str
-    mode: int
-    major: int
-    minor: int
-    uid: int
-    gid: int
-
-    def describe(self) -> str:
-        return f"mknod({self.path}, {self.mode:#o}, {self.major}:{self.minor})"
-
-
-class SymLink(Step):
-    """symlinkat(2) in the root; an existing name is left alone."""
-
-    code = 25
-    target: str
-    path: str
-
-    def describe(self) -> str:
-        return f"symlink({self.target} ← {self.path})"
-
-
-class Pivot(Step):
-    """Make the root the process's root: 0 pivot_root(2), 1 MS_MOVE and chroot(2), 2 chroot(2) alone."""
-
-    code = 26
-    how: int
-
-    def describe(self) -> str:
-        return ("pivot_root(., .)", "move_mount(root → /), chroot(.)", "chroot(root)")[self.how]
-
-
-# The process
-
-
-class Call(Step):
-    """One system call by its name in ``words.CALLS``, with up to four numbers and one buffer.
-
-    The buffer takes the place of the argument number ``at`` (NONE: there is no buffer).
-    """
-
-    code = 27
-    which: int
-    a: int = 0
-    b: int = 0
-    c: int = 0
-    d: int = 0
-    at: int = NONE
-    data: bytes = b""
-
-    def describe(self) -> str:
-        return call_text("call", self.which, (self.a, self.b, self.c, self.d), self.at, self.data)
-
-
-class Console(Step):
-    """Open a pty in the container's devpts, make it the controlling terminal and stdio, send the master to
-    ``socket``; with ``mount`` bind it on /dev/console."""
-
-    code = 28
-    socket: int
-    mount: int
-    rows: int
-    columns: int
-    uid: int
-
-    def describe(self) -> str:
-        return f"open a pty, send its master to slot {self.socket}" + (", bind it on /dev/console" * self.mount)
-
-
-class Seccomp(Step):
-    """seccomp(2) SECCOMP_SET_MODE_FILTER. With a listener, the monitor's Notify takes the descriptor over."""
-
-    code = 29
-    program: bytes
-    flags: int
-    notify: int
-
-    def describe(self) -> str:
-        return f"seccomp({len(self.program) // 8} instructions" + (", NEW_LISTENER)" if self.notify else ")")
-
-
-class Notify(Step):
-    """The monitor fetches the child's seccomp listener by pidfd_getfd(2) and sends it to ``socket`` with ``state``."""
-
-    code = 30
-    socket: int
-    state: bytes
-    pid_at: int
-
-    def describe(self) -> str:
-        return f"send the seccomp listener to slot {self.socket}"
-
-
-class Netlink(Step):
-    """Send rtnetlink messages and wait for the acknowledgement; the child's pid goes in at ``pid_at``."""
-
-    code = 31
-    messages: bytes
-    pid_at: int
-    what: str
-
-    def describe(self) -> str:
-        return f"rtnetlink: {self.what}"
-
-
-class Run(Step):
-    """Run a program to its end (a hook, newuidmap): ``{pid}`` in argv and the bytes at ``pid_at`` become the child's."""
-
-    code = 32
-    argv: list[str]
-    env: list[str]
-    stdin: bytes
-    pid_at: int
-    timeout_ms: int
-    what: str
-
-    def describe(self) -> str:
-        limit = f", at most {self.timeout_ms} ms" if self.timeout_ms else ""
-        return f"run {self.what}: {' '.join(self.argv[:4])}{limit}"
-
-
-class Lookup(Step):
-    """Find the program before the barrier, so that a missing one is told at create."""
-
-    code = 33
-    program: str
-    path: str
-
-    def describe(self) -> str:
-        return f"look for {self.program}"
-
-
-class Barrier(Step):
-    """Report 'created', then wait for a byte on the fifo in ``start``; later reports go to ``status``."""
-
-    code = 34
-    start: int
-    status: int
-
-    def describe(self) -> str:
-        return "report 'created', wait for start"
-
-
-class Init(Step):
-    """Stay as PID 1 which reaps and passes signals on; the rest of the plan runs in a child."""
-
-    code = 35
-
-    def describe(self) -> str:
-        return "stay as init, go on in a child"
-
-
-class Exec(Step):
-    """execve(2) of what Lookup found; the close-on-exec end of the report pipe says that it worked."""
-
-    code = 36
-    argv: list[str]
-    env: list[str]
-
-    def describe(self) -> str:
-        return f"execve({' '.join(self.argv[:6])})"
-
-
-class TakePty(Step):
-    """The monitor receives the pty master that Console sent."""
-
-    code = 37
-    socket: int
-
-    def describe(self) -> str:
-        return "receive the pty master"
-
-
-class Supervise(Step):
-    """Stay as the container's monitor: pump, log, serve clients, record the exit, restart. See docs/monitor.md.
-
-    ``log_size`` 0 keeps no log. ``timeout_ms`` 0 sets no time limit. ``after`` is run once it has ended for good.
-    """
-
-    code = 38
-    directory: str
-    log_size: int = 0
-    log_files: int = 1
-    restart: int = 0
-    restart_max: int = 0
-    timeout_ms: int = 0
-    stop_signal: int = 15
-    oom_file: str = ""
-    after: list[str] = []
-
-    def describe(self) -> str:
-        return f"supervise in {self.directory}"
-
-
-class ChDir(Step):
-    """fchdir(2) to ``path`` below the root, made when missing; no magic link leads out (CVE-2024-21626)."""
-
-    code = 39
-    path: str
-
-    def describe(self) -> str:
-        return f"chdir({self.path})"
-
-
-class SetCaps(Step):
-    """capset(2): effective, permitted and inheritable set."""
-
-    code = 40
-    head: bytes
-    data: bytes
-
-    def describe(self) -> str:
-        low = [int.from_bytes(self.data[i:i + 4], "little") for i in (0, 12)]
-        return f"capset(effective {low[0] | low[1] << 32:#x})"
 
 
 STEPS: tuple[type[Step], ...] = tuple(sorted(Step.__subclasses__(), key=lambda s: s.code))

@@ -63,7 +63,18 @@ FRAMES = {"STDIN": 0, "STDOUT": 1, "STDERR": 2, "RESIZE": 3, "CLOSE": 4, "EXIT":
 FRAME = struct.Struct("<II")
 
 #: Slots that the C side knows by name.
-_C_SLOTS = ("NONE", "HOST_PROC", "DEV_NULL", "ROOT", "SYNC", "PTY", "CLIENT", "STDIN_MONITOR", "STDOUT_MONITOR", "STDERR_MONITOR")
+_C_SLOTS = (
+    "NONE",
+    "HOST_PROC",
+    "DEV_NULL",
+    "ROOT",
+    "SYNC",
+    "PTY",
+    "CLIENT",
+    "STDIN_MONITOR",
+    "STDOUT_MONITOR",
+    "STDERR_MONITOR",
+)
 
 _HEAD = struct.Struct("<IHBB")
 _CELL = struct.Struct("<QII")
@@ -85,8 +96,9 @@ def signature(step: type[s.Step]) -> str:
     return "".join(_KINDS[step.__annotations__[name]] for name in step.__fields__)
 
 
-def encode(plan: list[Planned], *, report: int = -1, trace: int = -1, flags: int = 0,
-           slots: dict[int, int] | None = None) -> bytes:
+def encode(
+    plan: list[Planned], *, report: int = -1, trace: int = -1, flags: int = 0, slots: dict[int, int] | None = None
+) -> bytes:
     """The bytes that boxmon reads. ``slots`` maps slot numbers to descriptors that boxmon inherits."""
     body = b"".join(_encode_step(line) for line in plan)
     pairs = b"".join(_PAIR.pack(slot, fd) for slot, fd in (slots or {}).items())
@@ -159,7 +171,7 @@ def decode_reports(data: bytes) -> list[Report]:
             raise ValueError("a report ends within its head")
         kind, step, code, pid, length = REPORT.unpack_from(data, at)
         at += REPORT.size
-        body = data[at:at + length]
+        body = data[at : at + length]
         if length > MAX_REPORT or len(body) < length:
             raise ValueError("a report ends within its body")
         at += length
@@ -171,18 +183,42 @@ def decode_reports(data: bytes) -> list[Report]:
 
 def header() -> str:
     """The text of native/plan.h."""
-    out = ["/* SPDX-License-Identifier: Apache-2.0 */",
-           "/* Generated from plan/wire.py and plan/steps.py by `python -m boxship.plan.wire`; do not edit. */",
-           "#pragma once", "#include <stdint.h>", "", f"#define PLAN_MAGIC {MAGIC:#x}ull",
-           f"#define MAX_PLAN {MAX_PLAN}u", f"#define MAX_STEPS {MAX_STEPS}u", f"#define MAX_SLOTS {MAX_SLOTS}u",
-           f"#define MAX_REPORT {MAX_REPORT}u", ""]
+    out = [
+        "/* SPDX-License-Identifier: Apache-2.0 */",
+        "/* Generated from plan/wire.py and plan/steps.py by `python -m boxship.plan.wire`; do not edit. */",
+        "#pragma once",
+        "#include <stdint.h>",
+        "",
+        f"#define PLAN_MAGIC {MAGIC:#x}ull",
+        f"#define MAX_PLAN {MAX_PLAN}u",
+        f"#define MAX_STEPS {MAX_STEPS}u",
+        f"#define MAX_SLOTS {MAX_SLOTS}u",
+        f"#define MAX_REPORT {MAX_REPORT}u",
+        "",
+    ]
     out += _enum("side", {f"SIDE_{name.upper()}": n for n, name in enumerate(s.SIDES)})
     out += _enum("slot", {f"SLOT_{n}": getattr(s, n) for n in _C_SLOTS})
     out += _enum("report_kind", {f"REPORT_{name}": n for name, n in REPORTS.items()})
     out += _enum("frame_kind", {f"FRAME_{name}": n for name, n in FRAMES.items()})
-    out += _enum("word", {n: getattr(s, n) for n in ("ATTACH_NOFOLLOW", "ATTACH_PROC", "PIVOT", "PIVOT_MOVE", "PIVOT_CHROOT",
-                                                     "RESTART_NO", "RESTART_ON_FAILURE", "RESTART_ALWAYS")})
-    out += _enum("op", {f"OP_{step.name().upper()}": step.code for step in s.STEPS} | {"OP_COUNT": s.STEPS[-1].code + 1})
+    out += _enum(
+        "word",
+        {
+            n: getattr(s, n)
+            for n in (
+                "ATTACH_NOFOLLOW",
+                "ATTACH_PROC",
+                "PIVOT",
+                "PIVOT_MOVE",
+                "PIVOT_CHROOT",
+                "RESTART_NO",
+                "RESTART_ON_FAILURE",
+                "RESTART_ALWAYS",
+            )
+        },
+    )
+    out += _enum(
+        "op", {f"OP_{step.name().upper()}": step.code for step in s.STEPS} | {"OP_COUNT": s.STEPS[-1].code + 1}
+    )
     for step in s.STEPS:
         names = {f"{step.name().upper()}_{field.upper()}": i for i, field in enumerate(step.__fields__)}
         out += _enum("", names) if names else []
@@ -192,8 +228,13 @@ def header() -> str:
     out += [f'    [OP_{step.name().upper()}] = "{signature(step)}", \\' for step in s.STEPS]
     out += ["}", "#define PLAN_NAMES { \\"]
     out += [f'    [OP_{step.name().upper()}] = "{step.name()}", \\' for step in s.STEPS]
-    out += ["}", f"#define CALL_COUNT {len(CALLS)}", "#define CALL_NUMBERS { " + ", ".join(f"SYS_{c}" for c in CALLS) + " }",
-            "#define CALL_NAMES { " + ", ".join(f'"{c}"' for c in CALLS) + " }", ""]
+    out += [
+        "}",
+        f"#define CALL_COUNT {len(CALLS)}",
+        "#define CALL_NUMBERS { " + ", ".join(f"SYS_{c}" for c in CALLS) + " }",
+        "#define CALL_NAMES { " + ", ".join(f'"{c}"' for c in CALLS) + " }",
+        "",
+    ]
     return "\n".join(out)
 
 

@@ -12,18 +12,41 @@ from __future__ import annotations
 CLONE_NEWTIME, CLONE_NEWNS, CLONE_PARENT = 0x80, 0x20000, 0x8000
 CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x02000000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-NAMESPACES = {"user": CLONE_NEWUSER, "mount": CLONE_NEWNS, "pid": CLONE_NEWPID, "network": CLONE_NEWNET,
-              "ipc": CLONE_NEWIPC, "uts": CLONE_NEWUTS, "cgroup": CLONE_NEWCGROUP, "time": CLONE_NEWTIME}
-NS_FILES = {"user": "user", "mount": "mnt", "pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts",
-            "cgroup": "cgroup", "time": "time"}
+NAMESPACES = {
+    "user": CLONE_NEWUSER,
+    "mount": CLONE_NEWNS,
+    "pid": CLONE_NEWPID,
+    "network": CLONE_NEWNET,
+    "ipc": CLONE_NEWIPC,
+    "uts": CLONE_NEWUTS,
+    "cgroup": CLONE_NEWCGROUP,
+    "time": CLONE_NEWTIME,
+}
+NS_FILES = {
+    "user": "user",
+    "mount": "mnt",
+    "pid": "pid",
+    "network": "net",
+    "ipc": "ipc",
+    "uts": "uts",
+    "cgroup": "cgroup",
+    "time": "time",
+}
 
 # mount_setattr(2), fsmount(2)
 ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC = 0x1, 0x2, 0x4, 0x8
 ATTR_NOATIME, ATTR_STRICTATIME, ATTR_ATIME_MASK = 0x10, 0x20, 0x70
 ATTR_NODIRATIME, ATTR_NOSYMFOLLOW = 0x80, 0x200000
-_ATTRS = {ATTR_RDONLY: "ro", ATTR_NOSUID: "nosuid", ATTR_NODEV: "nodev", ATTR_NOEXEC: "noexec",
-          ATTR_NOATIME: "noatime", ATTR_STRICTATIME: "strictatime", ATTR_NODIRATIME: "nodiratime",
-          ATTR_NOSYMFOLLOW: "nosymfollow"}
+_ATTRS = {
+    ATTR_RDONLY: "ro",
+    ATTR_NOSUID: "nosuid",
+    ATTR_NODEV: "nodev",
+    ATTR_NOEXEC: "noexec",
+    ATTR_NOATIME: "noatime",
+    ATTR_STRICTATIME: "strictatime",
+    ATTR_NODIRATIME: "nodiratime",
+    ATTR_NOSYMFOLLOW: "nosymfollow",
+}
 
 # mount(2)
 MS_REC, MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 0x4000, 1 << 17, 1 << 18, 1 << 19, 1 << 20
@@ -34,15 +57,41 @@ O_RDONLY, O_WRONLY, O_RDWR, O_NONBLOCK = 0, 1, 2, 0o4000
 O_PATH = 0o10000000
 
 #: System calls that a ``Call`` step may name. Only ever append: the index travels in saved plans.
-CALLS = ("sethostname", "setdomainname", "unshare", "setsid", "umask", "personality", "ioprio_set", "prctl",
-         "prlimit64", "setgroups", "setresgid", "setresuid", "capset", "sched_setattr", "set_mempolicy",
-         "close_range", "chdir", "keyctl", "fchown", "mount", "sched_setaffinity")
+CALLS = (
+    "sethostname",
+    "setdomainname",
+    "unshare",
+    "setsid",
+    "umask",
+    "personality",
+    "ioprio_set",
+    "prctl",
+    "prlimit64",
+    "setgroups",
+    "setresgid",
+    "setresuid",
+    "capset",
+    "sched_setattr",
+    "set_mempolicy",
+    "close_range",
+    "chdir",
+    "keyctl",
+    "fchown",
+    "mount",
+    "sched_setaffinity",
+)
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP = 1, 4, 8, 24
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 38, 47
 PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
-_PRCTL = {1: "PR_SET_PDEATHSIG", 4: "PR_SET_DUMPABLE", 8: "PR_SET_KEEPCAPS", 24: "PR_CAPBSET_DROP",
-          38: "PR_SET_NO_NEW_PRIVS", 47: "PR_CAP_AMBIENT"}
+_PRCTL = {
+    1: "PR_SET_PDEATHSIG",
+    4: "PR_SET_DUMPABLE",
+    8: "PR_SET_KEEPCAPS",
+    24: "PR_CAPBSET_DROP",
+    38: "PR_SET_NO_NEW_PRIVS",
+    47: "PR_CAP_AMBIENT",
+}
 KEYCTL_JOIN_SESSION_KEYRING = 1
 CLOSE_RANGE_CLOEXEC = 4
 

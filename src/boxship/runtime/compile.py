@@ -46,7 +46,9 @@ def compile_process(process: Process | None, seccomp: dict[str, Any] | None, war
     if process.capabilities:
         masks = capabilities.masks(process.capabilities.as_dict(), available=available)
         warnings += masks.warnings
-        found |= {name: getattr(masks, name) for name in ("bounding", "effective", "permitted", "inheritable", "ambient")}
+        found |= {
+            name: getattr(masks, name) for name in ("bounding", "effective", "permitted", "inheritable", "ambient")
+        }
     if process.rlimits:
         found |= _rlimits(process, warnings, may_raise=bool(available & _CAP_SYS_RESOURCE))
     if seccomp:
@@ -58,7 +60,8 @@ def compile_process(process: Process | None, seccomp: dict[str, Any] | None, war
 def _rlimits(process: Process, warnings: list[str], *, may_raise: bool) -> dict[str, Any]:
     from boxship.kernel import rlimits
 
-    own, raised = [], []
+    own: list[tuple[int, int, int]] = []
+    raised: list[tuple[int, int, int]] = []
     for limit in process.rlimits:
         found, warning = rlimits.clamp(limit.type, limit.soft, limit.hard, may_raise=may_raise)
         (raised if found.raises else own).append((found.number, found.soft, found.hard))
@@ -74,8 +77,10 @@ def _seccomp(profile: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
         return {}
     found = seccomp.compile_cached(profile, f"{cache_root()}/seccomp")
     if found.ignored:
-        warnings.append(f"seccomp: this libseccomp does not know {', '.join(found.ignored[:8])}"
-                        f"{' …' if len(found.ignored) > 8 else ''}: the default action holds for them")
+        warnings.append(
+            f"seccomp: this libseccomp does not know {', '.join(found.ignored[:8])}"
+            f"{' …' if len(found.ignored) > 8 else ''}: the default action holds for them"
+        )
     return {"seccomp": found.program, "seccomp_flags": found.flags, "seccomp_notify": found.notify}
 
 
@@ -89,12 +94,21 @@ def _scheduling(process: Process) -> dict[str, Any]:
         found["io_priority"] = scheduler.io_priority(process.io_priority.class_, process.io_priority.priority)
     if process.scheduler:
         s = process.scheduler
-        found["scheduler"] = scheduler.attributes(s.policy, nice=s.nice, priority=s.priority, flags=s.flags, runtime=s.runtime,
-                                                  deadline=s.deadline, period=s.period)
+        found["scheduler"] = scheduler.attributes(
+            s.policy,
+            nice=s.nice,
+            priority=s.priority,
+            flags=s.flags,
+            runtime=s.runtime,
+            deadline=s.deadline,
+            period=s.period,
+        )
     if process.exec_cpu_affinity:
         a = process.exec_cpu_affinity
-        found["affinity"] = (scheduler.bitmap(a.initial, "$.process.execCPUAffinity.initial"),
-                             scheduler.bitmap(a.final, "$.process.execCPUAffinity.final"))
+        found["affinity"] = (
+            scheduler.bitmap(a.initial, "$.process.execCPUAffinity.initial"),
+            scheduler.bitmap(a.final, "$.process.execCPUAffinity.final"),
+        )
     return found
 
 

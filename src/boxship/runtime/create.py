@@ -64,8 +64,10 @@ def read_bundle(options: Options) -> tuple[oci.Spec, bytes, list[str]]:
         with open(path, "rb") as file:
             raw = file.read()
     except FileNotFoundError:
-        raise NotFound(f"{path}: no such file", hint="a bundle is a directory with config.json and a root file system; "
-                                                     "`boxc spec` writes an example") from None
+        raise NotFound(
+            f"{path}: no such file",
+            hint="a bundle is a directory with config.json and a root file system; `boxc spec` writes an example",
+        ) from None
     except OSError as error:
         raise KernelError.from_os("open", error) from None
     spec = oci.load(raw)
@@ -78,10 +80,14 @@ def _check_root(spec: oci.Spec, bundle: str) -> None:
     if spec.linux.intel_rdt:
         raise Unsupported("$.linux.intelRdt: this processor or kernel has no resctrl", hint="remove linux.intelRdt")
     if spec.root is None:
-        raise InvalidRequest("$.root: a container on Linux needs a root file system", hint='add "root": {"path": "rootfs"}')
+        raise InvalidRequest(
+            "$.root: a container on Linux needs a root file system", hint='add "root": {"path": "rootfs"}'
+        )
     path = os.path.join(bundle, spec.root.path)
     if not os.path.isdir(path):
-        raise NotFound(f"$.root.path: {path}: no such root file system", hint="unpack an image there, or correct root.path")
+        raise NotFound(
+            f"$.root.path: {path}: no such root file system", hint="unpack an image there, or correct root.path"
+        )
 
 
 def create(store: Store, name: str, options: Options) -> Created:
@@ -106,9 +112,16 @@ def create(store: Store, name: str, options: Options) -> Created:
 
 
 def _record(spec: oci.Spec, name: str, options: Options, group: groups.Group) -> State:
-    return State(id=name, bundle=options.bundle, cgroup=group.path, created=timestamp(), owner=os.geteuid(),
-                 rootfs=os.path.join(options.bundle, spec.root.path if spec.root else ""), oci_version=spec.oci_version,
-                 annotations=dict(spec.annotations))
+    return State(
+        id=name,
+        bundle=options.bundle,
+        cgroup=group.path,
+        created=timestamp(),
+        owner=os.geteuid(),
+        rootfs=os.path.join(options.bundle, spec.root.path if spec.root else ""),
+        oci_version=spec.oci_version,
+        annotations=dict(spec.annotations),
+    )
 
 
 def timestamp() -> str:
@@ -119,9 +132,17 @@ def timestamp() -> str:
 
 def plan_of(spec: oci.Spec, name: str, options: Options, facts: Facts, compiled: Compiled) -> list[Planned]:
     """The container's plan; ``--explain`` prints it and stops here."""
-    launch = Launch(id=name, bundle=options.bundle, barrier=options.barrier, preserve=options.preserve_fds,
-                    pivot=s.PIVOT_MOVE if options.no_pivot else s.PIVOT, keyring=not options.no_new_keyring,
-                    chown=slots.pipes_among_streams(), devices=_devices(spec), userns_slots=slots.userns_numbers(spec))
+    launch = Launch(
+        id=name,
+        bundle=options.bundle,
+        barrier=options.barrier,
+        preserve=options.preserve_fds,
+        pivot=s.PIVOT_MOVE if options.no_pivot else s.PIVOT,
+        keyring=not options.no_new_keyring,
+        chown=slots.pipes_among_streams(),
+        devices=_devices(spec),
+        userns_slots=slots.userns_numbers(spec),
+    )
     if compiled.seccomp_notify:
         data, pid_at = slots.listener_state(spec, launch)
         launch = launch.replace(listener_state=data, listener_pid_at=pid_at)
@@ -136,12 +157,15 @@ def _devices(spec: oci.Spec) -> list[Device]:
         try:
             found.append(Device(_socket.if_nametoindex(name), device.name or name))
         except OSError:
-            raise NotFound(f"$.linux.netDevices.{name}: no such network device", hint="ip link shows the host's devices") from None
+            raise NotFound(
+                f"$.linux.netDevices.{name}: no such network device", hint="ip link shows the host's devices"
+            ) from None
     return found
 
 
-def _launch(spec: oci.Spec, name: str, options: Options, directory: str, group: groups.Group,
-            compiled: Compiled) -> tuple[Launched, list[Planned]]:
+def _launch(
+    spec: oci.Spec, name: str, options: Options, directory: str, group: groups.Group, compiled: Compiled
+) -> tuple[Launched, list[Planned]]:
     plan = plan_of(spec, name, options, host.facts(group), compiled)
     with Undo() as opened:
         found = slots.userns(spec, opened)
@@ -157,8 +181,11 @@ def _launch(spec: oci.Spec, name: str, options: Options, directory: str, group: 
 
 def describe(group: groups.Group, settings: list[Setting], directory: str) -> list[str]:
     """What Python itself does before boxmon starts, in words."""
-    return [f"mkdir({directory}, 0o700)", *(f"mkdir({mount}{group.path}, 0o755)" for mount in group.layout.hierarchies),
-            *(one.describe() for one in settings)]
+    return [
+        f"mkdir({directory}, 0o700)",
+        *(f"mkdir({mount}{group.path}, 0o755)" for mount in group.layout.hierarchies),
+        *(one.describe() for one in settings),
+    ]
 
 
 def explain(name: str, options: Options, form: str) -> str:

@@ -17,9 +17,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxship.args import Parsed
 
-_KEPT = {_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGURG, _signal.SIGPIPE, _signal.SIGWINCH,
-         _signal.SIGTTIN, _signal.SIGTTOU, _signal.SIGTSTP, _signal.SIGCONT,
-         _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT, _signal.SIGTRAP, _signal.SIGSYS}
+_KEPT = {
+    _signal.SIGKILL,
+    _signal.SIGSTOP,
+    _signal.SIGCHLD,
+    _signal.SIGURG,
+    _signal.SIGPIPE,
+    _signal.SIGWINCH,
+    _signal.SIGTTIN,
+    _signal.SIGTTOU,
+    _signal.SIGTSTP,
+    _signal.SIGCONT,
+    _signal.SIGSEGV,
+    _signal.SIGBUS,
+    _signal.SIGFPE,
+    _signal.SIGILL,
+    _signal.SIGABRT,
+    _signal.SIGTRAP,
+    _signal.SIGSYS,
+}
 
 
 def run(parsed: Parsed) -> int:
@@ -50,6 +66,7 @@ def run(parsed: Parsed) -> int:
 
 def wait(pid: int, pair: terminal.Pair | None) -> int:
     """Until the process ends: forward signals, pump the terminal; returns the exit code, 128 + N for signal N."""
+
     def forward(number: int, _frame: object) -> None:
         try:
             os.kill(pid, number)
@@ -67,5 +84,3 @@ def wait(pid: int, pair: terminal.Pair | None) -> int:
             return 128 + os.WTERMSIG(status)
         if os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
-
-

@@ -40,9 +40,14 @@ def path_of(spec: Spec, name: str) -> str:
 def plan(spec: Spec, name: str, options: Options) -> tuple[Group, list[Setting]]:
     """The container's group and what will be written to it; nothing is changed yet."""
     if options.systemd_cgroup:
-        raise Unsupported("the systemd cgroup driver needs a running systemd, and there is none on this host",
-                          hint="leave --systemd-cgroup away: cgroups are then made directly") if not os.path.isdir("/run/systemd/system") \
+        raise (
+            Unsupported(
+                "the systemd cgroup driver needs a running systemd, and there is none on this host",
+                hint="leave --systemd-cgroup away: cgroups are then made directly",
+            )
+            if not os.path.isdir("/run/systemd/system")
             else Unsupported("systemd cgroup driver")
+        )
     group = Group(locate(), path_of(spec, name))
     return group, limits.settings(resources_of(spec), group.layout.versions)
 
@@ -50,7 +55,7 @@ def plan(spec: Spec, name: str, options: Options) -> tuple[Group, list[Setting]]
 def resources_of(spec: Spec) -> dict[str, object]:
     """The resources, with the device rules that every container gets put before its own denials."""
     found = dict(spec.linux.resources or {})
-    rules = list(found.get("devices") or [])  # type: ignore[call-overload]
+    rules = list(found.get("devices") or [])
     if rules:
         from boxship.kernel.devices import DEFAULT_RULES
 

@@ -16,8 +16,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxship.plan.wire import Planned, Report
 
-_MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv", 22: "s390x", 21: "ppc64", 258: "loongarch",
-             8: "mips"}
+_MACHINES = {
+    3: "i386",
+    40: "arm",
+    62: "x86_64",
+    183: "aarch64",
+    243: "riscv",
+    22: "s390x",
+    21: "ppc64",
+    258: "loongarch",
+    8: "mips",
+}
 
 
 def hint_for(report: Report, line: Planned | None) -> str:
@@ -37,23 +46,38 @@ _ADVICE = {
     ("clone", errno.EBUSY): "the cgroup has sub-groups with controllers: processes may be only in its leaves",
     ("setns", errno.EINVAL): "the file is not a namespace of that kind, or it is the caller's own user namespace",
     ("setns", errno.EPERM): "joining it needs CAP_SYS_ADMIN in the user namespace that owns it",
-    ("write_proc", errno.EPERM): "the id map asks for ids that the caller does not own; see /etc/subuid and /etc/subgid",
+    (
+        "write_proc",
+        errno.EPERM,
+    ): "the id map asks for ids that the caller does not own; see /etc/subuid and /etc/subgid",
     ("write_proc", errno.EINVAL): "the ranges of the id map overlap, or are not mapped in the parent user namespace",
     ("open_tree", errno.ENOENT): "there is no such directory or file on the host",
-    ("open_tree", errno.EACCES): "a directory on the way is not open to the container's user; make it searchable (chmod o+x)",
-    ("open_tree", errno.EINVAL): "the path lies on an unbindable mount, or below mounts that this user namespace may not reveal",
+    (
+        "open_tree",
+        errno.EACCES,
+    ): "a directory on the way is not open to the container's user; make it searchable (chmod o+x)",
+    (
+        "open_tree",
+        errno.EINVAL,
+    ): "the path lies on an unbindable mount, or below mounts that this user namespace may not reveal",
     ("idmap", errno.EINVAL): "the file system there cannot be idmapped; run with --userns host",
     ("idmap", errno.EPERM): "idmapping a mount needs root on the host",
     ("attach", errno.EPERM): "mounts inside /proc are allowed on a few harmless files only",
     ("attach", errno.ELOOP): "a symbolic link lies on the way to this target, which must be a real directory",
     ("attach", errno.ENOTDIR): "source and target must both be directories, or both be files",
     ("attach", errno.EROFS): "the root file system is read-only and lacks this directory; create it in the image",
-    ("fs_mount", errno.EPERM): "this file system may not be mounted here: it needs a pid or network namespace of the container's own,"
-                               " or a fully visible /proc and /sys outside",
+    (
+        "fs_mount",
+        errno.EPERM,
+    ): "this file system may not be mounted here: it needs a pid or network namespace of the container's own,"
+    " or a fully visible /proc and /sys outside",
     ("fs_mount", errno.ENODEV): "the kernel does not know this file system (a module may be missing)",
     ("fs_mount", errno.EINVAL): "the file system refuses one of its options",
     ("pivot", errno.EINVAL): "the root lies on an initramfs, which pivot_root refuses; use --no-pivot",
-    ("mk_nod", errno.EPERM): "device nodes need CAP_MKNOD, and no node of that path and number exists on the host to bind",
+    (
+        "mk_nod",
+        errno.EPERM,
+    ): "device nodes need CAP_MKNOD, and no node of that path and number exists on the host to bind",
     ("console", errno.ENOENT): "the container needs a devpts on /dev/pts to have a terminal",
     ("write", errno.EROFS): "the host's /proc is read-only here",
     ("write", errno.ENOENT): "this kernel has no such setting, or not in this namespace",
@@ -75,15 +99,23 @@ def exec_error(report: Report) -> errors.BoxshipError:
         return errors.CommandNotFound(*_interpreter(path, head))
     if report.errno in (errno.ENOENT, errno.ENOTDIR):
         where = "no such file or directory" if "/" in path else "executable file not found in $PATH"
-        return errors.CommandNotFound(f'exec: "{path}": {where}: there is no such program in the container',
-                                      hint="check the name, the PATH in the container's environment, and the root file system")
+        return errors.CommandNotFound(
+            f'exec: "{path}": {where}: there is no such program in the container',
+            hint="check the name, the PATH in the container's environment, and the root file system",
+        )
     if why == b"x":
-        return errors.CommandNotExecutable(f"exec: {path}: permission denied: it lies on a file system that is mounted noexec",
-                                           hint="mount it with exec, or call it through its interpreter")
+        return errors.CommandNotExecutable(
+            f"exec: {path}: permission denied: it lies on a file system that is mounted noexec",
+            hint="mount it with exec, or call it through its interpreter",
+        )
     if why == b"d":
-        return errors.CommandNotExecutable(f"exec: {path}: permission denied: it is a directory", hint="name the program in it")
+        return errors.CommandNotExecutable(
+            f"exec: {path}: permission denied: it is a directory", hint="name the program in it"
+        )
     if why == b"p":
-        return errors.CommandNotExecutable(f"exec: {path}: permission denied: the file has no execute permission", hint=f"chmod +x {path} in the image")
+        return errors.CommandNotExecutable(
+            f"exec: {path}: permission denied: the file has no execute permission", hint=f"chmod +x {path} in the image"
+        )
     if report.errno == errno.ENOEXEC:
         return errors.CommandNotExecutable(*_format(path, head))
     return errors.CommandNotExecutable(f"exec: {path}: {errors.errno_name(report.errno)}: {os.strerror(report.errno)}")
@@ -93,9 +125,17 @@ def _interpreter(path: str, head: bytes) -> tuple[str]:
     if head[:2] == b"#!":
         line = head[2:].partition(b"\n")[0].strip().decode("utf-8", "replace")
         name = line.split(" ")[0]
-        more = " (the line ends with a carriage return: a DOS text file)" if name.endswith("\r") or line.endswith("\r") else ""
-        return (f"exec: {path}: no such file or directory: its interpreter {name.strip()!r} is not in the container{more}",)
-    return (f"exec: {path}: no such file or directory: its dynamic loader is not in the container; it was built for another C library",)
+        more = (
+            " (the line ends with a carriage return: a DOS text file)"
+            if name.endswith("\r") or line.endswith("\r")
+            else ""
+        )
+        return (
+            f"exec: {path}: no such file or directory: its interpreter {name.strip()!r} is not in the container{more}",
+        )
+    return (
+        f"exec: {path}: no such file or directory: its dynamic loader is not in the container; it was built for another C library",
+    )
 
 
 def _format(path: str, head: bytes) -> tuple[str]:

@@ -36,8 +36,13 @@ def privileged() -> bool:
 
 def facts(group: Group | None) -> Facts:
     """What a plan needs, with the container's place in each cgroup hierarchy."""
-    return Facts(kernel=kernel_version(), privileged=privileged(), uid=os.geteuid(), gid=os.getegid(),
-                 hierarchies=hierarchies(group))
+    return Facts(
+        kernel=kernel_version(),
+        privileged=privileged(),
+        uid=os.geteuid(),
+        gid=os.getegid(),
+        hierarchies=hierarchies(group),
+    )
 
 
 def hierarchies(group: Group | None, *, planned: bool = False) -> list[Hierarchy]:

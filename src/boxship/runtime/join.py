@@ -52,8 +52,13 @@ def join(state: State, spec: Spec, process: Process, options: Options) -> tuple[
     if seccomp and any(rule.get("action") == "SCMP_ACT_NOTIFY" for rule in seccomp.get("syscalls") or []):
         warnings.append("seccomp notifications of an exec go to a listener of its own")
     compiled = compiling.compile_process(process, seccomp, warnings)
-    launch = Launch(id=state.id, preserve=options.preserve_fds, keyring=False, chown=slots.pipes_among_streams(),
-                    null_stdin=options.null_stdin)
+    launch = Launch(
+        id=state.id,
+        preserve=options.preserve_fds,
+        keyring=False,
+        chown=slots.pipes_among_streams(),
+        null_stdin=options.null_stdin,
+    )
     if compiled.seccomp_notify:
         data, pid_at = slots.listener_state(spec, launch.replace(bundle=state.bundle))
         launch = launch.replace(listener_state=data, listener_pid_at=pid_at)

@@ -36,7 +36,9 @@ class Launched(Record):
 class Launcher:
     """One launch: descriptors by slot, then ``run``."""
 
-    def __init__(self, plan: list[Planned], slots: dict[int, int], *, trace: bool = False, monitor: bool = False) -> None:
+    def __init__(
+        self, plan: list[Planned], slots: dict[int, int], *, trace: bool = False, monitor: bool = False
+    ) -> None:
         self.plan, self.slots, self.monitor = plan, slots, monitor
         self.trace = os.memfd_create("trace", os.MFD_CLOEXEC) if trace else -1
 
@@ -61,7 +63,7 @@ class Launcher:
                 os.close(self.trace)
 
     def _spawn(self, writer: int) -> int:
-        fds = {fd for fd in self.slots.values()} | {writer}
+        fds = {*self.slots.values(), writer}
         if self.trace >= 0:
             os.ftruncate(self.trace, _TRACE_BYTES)
             fds.add(self.trace)
@@ -74,8 +76,9 @@ class Launcher:
             actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds]
             return os.posix_spawn(BOXMON, ["boxmon", str(memfd)], {}, file_actions=actions)
         except OSError as error:
-            raise errors.KernelError.from_os("posix_spawn", error, path=BOXMON,
-                                             hint="the installation is incomplete; install the package again") from None
+            raise errors.KernelError.from_os(
+                "posix_spawn", error, path=BOXMON, hint="the installation is incomplete; install the package again"
+            ) from None
         finally:
             os.close(memfd)
 
@@ -105,7 +108,7 @@ class Launcher:
         if self.trace < 0:
             return []
         raw = os.pread(self.trace, 8 * len(self.plan), 0)
-        return [int.from_bytes(raw[i:i + 8], "little") for i in range(0, len(raw), 8)]
+        return [int.from_bytes(raw[i : i + 8], "little") for i in range(0, len(raw), 8)]
 
 
 def _reap(pid: int) -> None:
@@ -141,8 +144,9 @@ def failure(plan: list[Planned], report: Report) -> errors.BoxshipError:
     path = report.path or (line.step.describe() if line else "")
     if not line:
         return errors.KernelError(report.call, path, report.errno, note=f"step {report.step + 1}, after start")
-    return errors.StepError(report.call, path, report.errno, step=report.step + 1, steps=len(plan), side=side,
-                            hint=hint_for(report, line))
+    return errors.StepError(
+        report.call, path, report.errno, step=report.step + 1, steps=len(plan), side=side, hint=hint_for(report, line)
+    )
 
 
 def _warning(plan: list[Planned], report: Report) -> str:

@@ -47,7 +47,9 @@ def require(store: Store, state: State, *wanted: str) -> str:
     """The status, if it is one of these; Conflict otherwise."""
     found = status(store, state)
     if found not in wanted:
-        raise Conflict(f"container {state.id!r} is {found}, not {' or '.join(wanted)}", hint=f"boxc state {state.id} shows it")
+        raise Conflict(
+            f"container {state.id!r} is {found}, not {' or '.join(wanted)}", hint=f"boxc state {state.id} shows it"
+        )
     return found
 
 
@@ -118,8 +120,13 @@ def run_hooks(store: Store, state: State, spec: Spec, kind: str, status_word: st
 
 def document_of(state: State, status_word: str) -> dict[str, object]:
     """The state as the specification has it; hooks and ``boxc state`` get this."""
-    found: dict[str, object] = {"ociVersion": state.oci_version, "id": state.id, "status": status_word,
-                                "bundle": state.bundle, "annotations": state.annotations}
+    found: dict[str, object] = {
+        "ociVersion": state.oci_version,
+        "id": state.id,
+        "status": status_word,
+        "bundle": state.bundle,
+        "annotations": state.annotations,
+    }
     if status_word != STOPPED:
         found["pid"] = state.pid
     return found
@@ -202,7 +209,10 @@ def _delete(store: Store, name: str, *, force: bool) -> list[str]:
         return []
     found = status(store, state)
     if found not in (STOPPED, CREATED) and not force:
-        raise Conflict(f"cannot delete container {name!r} that is {found}", hint=f"boxc kill {name} KILL, or boxc delete --force {name}")
+        raise Conflict(
+            f"cannot delete container {name!r} that is {found}",
+            hint=f"boxc kill {name} KILL, or boxc delete --force {name}",
+        )
     group = groups.of_path(state.cgroup)
     if found == CREATED or force:
         group.kill(SIGKILL)

@@ -12,11 +12,28 @@ from boxship.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
-STDIN, STDOUT, STDERR, RESIZE, CLOSE, EXIT, SIGNAL = (FRAMES[n] for n in (
-    "STDIN", "STDOUT", "STDERR", "RESIZE", "CLOSE", "EXIT", "SIGNAL"))
-_INTEGERS = ("pid", "code", "signal", "core", "oom", "timeout", "stopped", "started_ns", "finished_ns", "utime_us", "stime_us",
-             "maxrss_kib", "restarts", "error_step", "error_errno")
+STDIN, STDOUT, STDERR, RESIZE, CLOSE, EXIT, SIGNAL = (
+    FRAMES[n] for n in ("STDIN", "STDOUT", "STDERR", "RESIZE", "CLOSE", "EXIT", "SIGNAL")
+)
+_INTEGERS = (
+    "pid",
+    "code",
+    "signal",
+    "core",
+    "oom",
+    "timeout",
+    "stopped",
+    "started_ns",
+    "finished_ns",
+    "utime_us",
+    "stime_us",
+    "maxrss_kib",
+    "restarts",
+    "error_step",
+    "error_errno",
+)
 
 
 class Exit(Record):
@@ -48,7 +65,8 @@ def read_exit(directory: str) -> Exit | None:
             pairs = dict(line.rstrip("\n").split("=", 1) for line in file)
     except FileNotFoundError:
         return None
-    return Exit(**{k: int(v) if k in _INTEGERS else v for k, v in pairs.items() if k in Exit.__fields__})
+    values: dict[str, Any] = {k: int(v) if k in _INTEGERS else v for k, v in pairs.items() if k in Exit.__fields__}
+    return Exit(**values)
 
 
 def read_pids(directory: str) -> tuple[int, int]:
@@ -92,7 +110,7 @@ class Client:
         view = memoryview(FRAME.pack(kind, len(data)) + data)
         try:
             while view:
-                view = view[os.write(self.fd, view):]
+                view = view[os.write(self.fd, view) :]
         except (BrokenPipeError, ConnectionResetError):
             return
 
@@ -111,8 +129,8 @@ class Client:
             kind, length = FRAME.unpack_from(self._data)
             if len(self._data) < FRAME.size + length:
                 break
-            found.append((kind, self._data[FRAME.size:FRAME.size + length]))
-            self._data = self._data[FRAME.size + length:]
+            found.append((kind, self._data[FRAME.size : FRAME.size + length]))
+            self._data = self._data[FRAME.size + length :]
         return found
 
     def frames(self) -> Iterator[tuple[int, bytes]]:

@@ -86,8 +86,10 @@ def version() -> int:
     """As runc and crun say it: engines cut this text up."""
     from boxship import __version__
 
-    sys.stdout.write(f"boxc version {__version__}\ncommit: v{__version__}\nspec: {SPEC_VERSION}\n"
-                     "+SECCOMP +EBPF +CAP +CGROUPV1 +CGROUPV2 +IDMAP\n")
+    sys.stdout.write(
+        f"boxc version {__version__}\ncommit: v{__version__}\nspec: {SPEC_VERSION}\n"
+        "+SECCOMP +EBPF +CAP +CGROUPV1 +CGROUPV2 +IDMAP\n"
+    )
     return 0
 
 
@@ -106,10 +108,19 @@ def options(parsed: Parsed, *, barrier: bool) -> Options:
     for fd in range(3, 3 + v["preserve_fds"]):
         if not os.path.exists(f"/proc/self/fd/{fd}"):
             raise errors.InvalidRequest(f"--preserve-fds {v['preserve_fds']}: descriptor {fd} is not open")
-    return Options(bundle=os.path.realpath(v["bundle"]), config=v["config"], console_socket=v["console_socket"],
-                   pid_file=v["pid_file"], preserve_fds=v["preserve_fds"], no_pivot=v["no_pivot"], no_new_keyring=v["no_new_keyring"],
-                   systemd_cgroup=v["systemd_cgroup"] or v["cgroup_manager"] == "systemd",
-                   no_cgroup=v["cgroup_manager"] == "disabled", barrier=barrier, trace=v["trace"])
+    return Options(
+        bundle=os.path.realpath(v["bundle"]),
+        config=v["config"],
+        console_socket=v["console_socket"],
+        pid_file=v["pid_file"],
+        preserve_fds=v["preserve_fds"],
+        no_pivot=v["no_pivot"],
+        no_new_keyring=v["no_new_keyring"],
+        systemd_cgroup=v["systemd_cgroup"] or v["cgroup_manager"] == "systemd",
+        no_cgroup=v["cgroup_manager"] == "disabled",
+        barrier=barrier,
+        trace=v["trace"],
+    )
 
 
 def explained(parsed: Parsed) -> bool:
@@ -118,7 +129,9 @@ def explained(parsed: Parsed) -> bool:
         return False
     from boxship.runtime.create import explain
 
-    sys.stdout.write(explain(parsed.operands[0], options(parsed, barrier=parsed.command.name == "create"), parsed.values["format"]))
+    sys.stdout.write(
+        explain(parsed.operands[0], options(parsed, barrier=parsed.command.name == "create"), parsed.values["format"])
+    )
     return True
 
 
@@ -169,8 +182,14 @@ def document(found: Store, record: State) -> dict[str, object]:
     word = lifecycle.status(found, record)
     base = lifecycle.document_of(record, word)
     annotations = base.pop("annotations")
-    return {**base, "pid": record.pid if alive(record) else 0, "rootfs": record.rootfs, "created": record.created,
-            "owner": str(record.owner), "annotations": annotations}
+    return {
+        **base,
+        "pid": record.pid if alive(record) else 0,
+        "rootfs": record.rootfs,
+        "created": record.created,
+        "owner": str(record.owner),
+        "annotations": annotations,
+    }
 
 
 def kill(parsed: Parsed) -> int:
@@ -216,9 +235,11 @@ def list_(parsed: Parsed) -> int:
     elif parsed.values["format"] == "json":
         sys.stdout.write(fastjson.dumps([document(found, record) for record in records]) + "\n")
     else:
-        rows = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
-        rows += [(d["id"], d["pid"], d["status"], d["bundle"], d["created"], f"#{d['owner']}")  # type: ignore[misc]
-                 for d in (document(found, record) for record in records)]
+        rows: list[tuple[object, ...]] = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
+        rows += [
+            (d["id"], d["pid"], d["status"], d["bundle"], d["created"], f"#{d['owner']}")
+            for d in (document(found, record) for record in records)
+        ]
         sys.stdout.write(table(rows))
     return 0
 
@@ -250,10 +271,14 @@ def spec(parsed: Parsed) -> int:
     from boxship.spec.template import default_spec
 
     path = os.path.join(parsed.values["bundle"], "config.json")
-    text = fastjson.dumps(default_spec(rootless=parsed.values["rootless"], uid=os.geteuid(), gid=os.getegid()), indent=4)
+    text = fastjson.dumps(
+        default_spec(rootless=parsed.values["rootless"], uid=os.geteuid(), gid=os.getegid()), indent=4
+    )
     try:
         with open(path, "x", encoding="utf-8") as file:
             file.write(text + "\n")
     except OSError as error:
-        raise errors.KernelError.from_os("open", error, hint="remove it first, or name another directory with --bundle") from None
+        raise errors.KernelError.from_os(
+            "open", error, hint="remove it first, or name another directory with --bundle"
+        ) from None
     return 0

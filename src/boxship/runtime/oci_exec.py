@@ -34,9 +34,17 @@ def exec_(parsed: Parsed) -> int:
         pair.close()
         raise errors.InvalidRequest("--tty with --detach needs --console-socket")
     try:
-        launched, warnings = join.join(state, spec, process, join.Options(
-            console_socket=v["console_socket"], console_fd=pair.child_end if pair else -1, preserve_fds=v["preserve_fds"],
-            sub_group=(v["cgroup"] or [""])[-1]))
+        launched, warnings = join.join(
+            state,
+            spec,
+            process,
+            join.Options(
+                console_socket=v["console_socket"],
+                console_fd=pair.child_end if pair else -1,
+                preserve_fds=v["preserve_fds"],
+                sub_group=(v["cgroup"] or [""])[-1],
+            ),
+        )
         warn(parsed, warnings)
         if v["pid_file"]:
             write_atomically(os.path.abspath(v["pid_file"]), str(launched.pid).encode())
@@ -96,8 +104,12 @@ def _user(word: str, groups_: list[str], base: Any) -> Any:
     numbers = [uid or str(base.uid), gid or str(base.gid), *groups_]
     bad = [n for n in numbers if not n.isdigit() or int(n) >= 1 << 32]
     if bad:
-        raise errors.InvalidRequest(f"--user {word!r}: {', '.join(bad)} is not an id", hint="give numbers: UID or UID:GID")
-    return base.replace(uid=int(numbers[0]), gid=int(numbers[1]), additional_gids=[int(n) for n in numbers[2:]] or base.additional_gids)
+        raise errors.InvalidRequest(
+            f"--user {word!r}: {', '.join(bad)} is not an id", hint="give numbers: UID or UID:GID"
+        )
+    return base.replace(
+        uid=int(numbers[0]), gid=int(numbers[1]), additional_gids=[int(n) for n in numbers[2:]] or base.additional_gids
+    )
 
 
 def ps(parsed: Parsed) -> int:
@@ -150,11 +162,26 @@ def resources(parsed: Parsed) -> dict[str, Any]:
             raise errors.SpecError("$", "expected an object")
         return found
     sections = {
-        "memory": {"limit": v["memory"], "reservation": v["memory_reservation"], "swap": v["memory_swap"], "kernelTCP": v["kernel_memory_tcp"]},
-        "cpu": {"shares": v["cpu_share"], "quota": v["cpu_quota"], "period": v["cpu_period"], "burst": v["cpu_burst"],
-                "realtimePeriod": v["cpu_rt_period"], "realtimeRuntime": v["cpu_rt_runtime"], "idle": v["cpu_idle"],
-                "cpus": v["cpuset_cpus"], "mems": v["cpuset_mems"]},
-        "pids": {"limit": v["pids_limit"]}, "blockIO": {"weight": v["blkio_weight"]}}
+        "memory": {
+            "limit": v["memory"],
+            "reservation": v["memory_reservation"],
+            "swap": v["memory_swap"],
+            "kernelTCP": v["kernel_memory_tcp"],
+        },
+        "cpu": {
+            "shares": v["cpu_share"],
+            "quota": v["cpu_quota"],
+            "period": v["cpu_period"],
+            "burst": v["cpu_burst"],
+            "realtimePeriod": v["cpu_rt_period"],
+            "realtimeRuntime": v["cpu_rt_runtime"],
+            "idle": v["cpu_idle"],
+            "cpus": v["cpuset_cpus"],
+            "mems": v["cpuset_mems"],
+        },
+        "pids": {"limit": v["pids_limit"]},
+        "blockIO": {"weight": v["blkio_weight"]},
+    }
     said = {name: {k: n for k, n in section.items() if n is not None} for name, section in sections.items()}
     return {name: section for name, section in said.items() if section}
 

@@ -17,8 +17,16 @@ def run_hook(hook: Hook, kind: str, document: dict[str, object]) -> str:
     argv = list(hook.args) or [hook.path]
     env = dict(word.partition("=")[::2] for word in hook.env)
     try:
-        done = subprocess.run(argv, executable=hook.path, env=env, input=fastjson.dumps(document).encode(),
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=hook.timeout or None, check=False)
+        done = subprocess.run(
+            argv,
+            executable=hook.path,
+            env=env,
+            input=fastjson.dumps(document).encode(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=hook.timeout or None,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return f"{kind} hook {hook.path}: timed out after {hook.timeout} s and was killed"
     except OSError as error:

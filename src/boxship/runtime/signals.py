@@ -8,8 +8,11 @@ import _signal
 from boxship.errors import InvalidRequest
 
 SIGRTMIN, SIGRTMAX = 34, 64
-NUMBERS = {name[3:]: int(getattr(_signal, name)) for name in dir(_signal)
-           if name.startswith("SIG") and name[3:].isalnum() and name[3:].isupper() and name not in ("SIGRTMIN", "SIGRTMAX")}
+NUMBERS = {
+    name[3:]: int(getattr(_signal, name))
+    for name in dir(_signal)
+    if name.startswith("SIG") and name[3:].isalnum() and name[3:].isupper() and name not in ("SIGRTMIN", "SIGRTMAX")
+}
 NAMES = {number: name for name, number in sorted(NUMBERS.items(), reverse=True) if name not in ("CLD", "POLL", "IOT")}
 
 
@@ -25,7 +28,9 @@ def signal_number(word: str) -> int:
         number = (SIGRTMIN if base == "RTMIN" else SIGRTMAX) + int(f"{sign}{offset}" if sign else "0")
         if SIGRTMIN <= number <= SIGRTMAX:
             return number
-    raise InvalidRequest(f"unknown signal {word!r}", hint="signals are named as in signal(7): TERM, KILL, RTMIN+3, or by number")
+    raise InvalidRequest(
+        f"unknown signal {word!r}", hint="signals are named as in signal(7): TERM, KILL, RTMIN+3, or by number"
+    )
 
 
 def signal_name(number: int) -> str:

@@ -50,8 +50,10 @@ def console(options: Options | JoinOptions, undo: Undo) -> int:
     if options.console_fd >= 0:
         return options.console_fd
     if not options.console_socket:
-        raise InvalidRequest("$.process.terminal: a terminal for a detached container needs --console-socket",
-                             hint="pass --console-socket PATH, or set process.terminal to false")
+        raise InvalidRequest(
+            "$.process.terminal: a terminal for a detached container needs --console-socket",
+            hint="pass --console-socket PATH, or set process.terminal to false",
+        )
     return _connect(options.console_socket, "console socket", undo)
 
 
@@ -59,8 +61,10 @@ def listener(spec: Spec, undo: Undo) -> int:
     """The socket of the agent that answers seccomp notifications."""
     path = str((spec.linux.seccomp or {}).get("listenerPath") or "")
     if not path:
-        raise InvalidRequest("$.linux.seccomp.listenerPath: missing, but an action is SCMP_ACT_NOTIFY",
-                             hint="name the agent's socket, or use another action")
+        raise InvalidRequest(
+            "$.linux.seccomp.listenerPath: missing, but an action is SCMP_ACT_NOTIFY",
+            hint="name the agent's socket, or use another action",
+        )
     return _connect(path, "seccomp agent's socket", undo)
 
 
@@ -68,7 +72,7 @@ def listener_state(spec: Spec, launch: Launch) -> tuple[bytes, int]:
     """ContainerProcessState of runtime-spec, sent with the listener; the pid's place is after ``"pid":``."""
     from boxship import fastjson
 
-    state, pid_at = hooks.state(spec, launch, "creating")
+    state, _ = hooks.state(spec, launch, "creating")
     head = f'{{"ociVersion":{fastjson.dumps(spec.oci_version)},"fds":["seccompFd"],"pid":'.encode()
     metadata = (spec.linux.seccomp or {}).get("listenerMetadata") or ""
     tail = f',"metadata":{fastjson.dumps(metadata)},"state":'.encode()
@@ -92,8 +96,11 @@ def pipes_among_streams() -> list[int]:
 def _idmapped(spec: Spec) -> list[int]:
     """Mounts with id mappings of their own, other than those of the container."""
     linux = spec.linux
-    return [n for n, m in enumerate(spec.mounts) if m.uid_mappings
-            and (m.uid_mappings, m.gid_mappings) != (linux.uid_mappings, linux.gid_mappings)]
+    return [
+        n
+        for n, m in enumerate(spec.mounts)
+        if m.uid_mappings and (m.uid_mappings, m.gid_mappings) != (linux.uid_mappings, linux.gid_mappings)
+    ]
 
 
 def userns_numbers(spec: Spec) -> dict[int, int]:
@@ -108,7 +115,9 @@ def userns(spec: Spec, undo: Undo) -> dict[int, int]:
         from boxship.kernel import idmap
 
         mount = spec.mounts[index]
-        found[slot] = idmap.namespace([(m.container_id, m.host_id, m.size) for m in mount.uid_mappings],
-                                      [(m.container_id, m.host_id, m.size) for m in mount.gid_mappings])
+        found[slot] = idmap.namespace(
+            [(m.container_id, m.host_id, m.size) for m in mount.uid_mappings],
+            [(m.container_id, m.host_id, m.size) for m in mount.gid_mappings],
+        )
         undo.push(os.close, found[slot])
     return found

@@ -25,6 +25,8 @@ from boxship.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxship.undo import Undo
 
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
@@ -51,8 +53,9 @@ class State(Record):
 def check_id(name: str) -> str:
     """A container's id: letters, digits and ``_+-.``; not ``.`` or ``..``."""
     if not name or name in (".", "..") or not set(name) <= _ID_CHARACTERS or len(name) > 1024:
-        raise InvalidRequest(f"container id {name!r}: only letters, digits and _ + - . are allowed",
-                             hint="choose another id")
+        raise InvalidRequest(
+            f"container id {name!r}: only letters, digits and _ + - . are allowed", hint="choose another id"
+        )
     return name
 
 
@@ -73,9 +76,13 @@ class Store:
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:
-            raise Conflict(f"container id {name!r} is in use", hint=f"choose another id, or delete it: boxc delete {name}") from None
+            raise Conflict(
+                f"container id {name!r} is in use", hint=f"choose another id, or delete it: boxc delete {name}"
+            ) from None
         except OSError as error:
-            raise KernelError.from_os("mkdir", error, path=path, hint="name another state directory with --root") from None
+            raise KernelError.from_os(
+                "mkdir", error, path=path, hint="name another state directory with --root"
+            ) from None
         undo.push(remove_tree, path)
         return path
 
@@ -83,12 +90,14 @@ class Store:
         """The record; NotFound when there is no such container."""
         try:
             with open(f"{self.directory(name)}/state.json", "rb") as file:
-                raw = fastjson.loads(file.read())
+                raw: Any = fastjson.loads(file.read())
         except FileNotFoundError:
-            raise NotFound(f"container {name!r} does not exist", hint=f"boxc list shows those below {self.root}") from None
+            raise NotFound(
+                f"container {name!r} does not exist", hint=f"boxc list shows those below {self.root}"
+            ) from None
         except OSError as error:
             raise KernelError.from_os("open", error) from None
-        return State(**{k: v for k, v in raw.items() if k in State.__fields__})  # type: ignore[union-attr]
+        return State(**{k: v for k, v in raw.items() if k in State.__fields__})
 
     def save(self, state: State) -> None:
         """Write the record: complete or not at all."""
@@ -107,7 +116,9 @@ class Store:
         try:
             fd = os.open(self.directory(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NotFound(f"container {name!r} does not exist", hint=f"boxc list shows those below {self.root}") from None
+            raise NotFound(
+                f"container {name!r} does not exist", hint=f"boxc list shows those below {self.root}"
+            ) from None
         fcntl.flock(fd, fcntl.LOCK_EX)
         return fd
 

@@ -127,4 +127,4 @@ def write_all(fd: int, data: bytes) -> None:
     """write(2) until all is written."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view):]
+        view = view[os.write(fd, view) :]

@@ -46,8 +46,12 @@ def _merged(store: Store, name: str, wanted: dict[str, Any]) -> dict[str, Any]:
     with open(f"{store.directory(name)}/config.json", "rb") as file:
         config: Any = fastjson.loads(file.read())
     old = (config.get("linux") or {}).get("resources") or {}
-    return {key: {**(old.get(key) or {}), **wanted[key]} if isinstance(wanted.get(key), dict) else wanted.get(key, old.get(key))
-            for key in {**old, **wanted}}
+    return {
+        key: {**(old.get(key) or {}), **wanted[key]}
+        if isinstance(wanted.get(key), dict)
+        else wanted.get(key, old.get(key))
+        for key in {**old, **wanted}
+    }
 
 
 def _complete(wanted: dict[str, Any], merged: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +71,10 @@ def _check_memory(group: groups.Group, wanted: dict[str, Any]) -> None:
         version = group.layout.versions.get("memory")
         used = int(group.read("memory", "memory.current" if version == 2 else "memory.usage_in_bytes"))
         if used > memory["limit"]:
-            raise Conflict(f"memory limit {memory['limit']} is below the {used} bytes in use", hint="free memory first, or leave checkBeforeUpdate away")
+            raise Conflict(
+                f"memory limit {memory['limit']} is below the {used} bytes in use",
+                hint="free memory first, or leave checkBeforeUpdate away",
+            )
 
 
 def _ordered(group: groups.Group, settings: list[Setting]) -> list[Setting]:

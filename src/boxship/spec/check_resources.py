@@ -13,14 +13,37 @@ if TYPE_CHECKING:
 
 _AT = "$.linux.resources"
 _INTS: dict[str, dict[str, str]] = {
-    "memory": {"limit": "int64", "reservation": "int64", "swap": "int64", "kernel": "int64", "kernelTCP": "int64", "swappiness": "uint64"},
-    "cpu": {"shares": "uint64", "quota": "int64", "burst": "uint64", "period": "uint64", "realtimeRuntime": "int64",
-            "realtimePeriod": "uint64", "idle": "int64"},
-    "pids": {"limit": "int64"}, "network": {"classID": "uint32"}, "blockIO": {"weight": "uint16", "leafWeight": "uint16"}}
+    "memory": {
+        "limit": "int64",
+        "reservation": "int64",
+        "swap": "int64",
+        "kernel": "int64",
+        "kernelTCP": "int64",
+        "swappiness": "uint64",
+    },
+    "cpu": {
+        "shares": "uint64",
+        "quota": "int64",
+        "burst": "uint64",
+        "period": "uint64",
+        "realtimeRuntime": "int64",
+        "realtimePeriod": "uint64",
+        "idle": "int64",
+    },
+    "pids": {"limit": "int64"},
+    "network": {"classID": "uint32"},
+    "blockIO": {"weight": "uint16", "leafWeight": "uint16"},
+}
 _BOOLS = {"memory": ("disableOOMKiller", "useHierarchy", "checkBeforeUpdate")}
 _STRINGS = {"cpu": ("cpus", "mems")}
 _OBJECTS = ("memory", "cpu", "pids", "network", "blockIO", "rdma", "unified", "vTPMs")
-_BLKIO_LISTS = ("weightDevice", "throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice", "throttleWriteIOPSDevice")
+_BLKIO_LISTS = (
+    "weightDevice",
+    "throttleReadBpsDevice",
+    "throttleWriteBpsDevice",
+    "throttleReadIOPSDevice",
+    "throttleWriteIOPSDevice",
+)
 
 
 def check(resources: Any, p: Problems) -> None:
@@ -63,11 +86,19 @@ def _integer(value: Any, kind: str, where: str, p: Problems) -> None:
 def _details(resources: dict[str, Any], p: Problems) -> None:
     memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
     for key in ("limit", "swap", "reservation"):
-        p.require((memory.get(key) or 0) >= -1, f"{_AT}.memory.{key}", f"{memory.get(key)} is less than -1, which means unlimited")
+        p.require(
+            (memory.get(key) or 0) >= -1,
+            f"{_AT}.memory.{key}",
+            f"{memory.get(key)} is less than -1, which means unlimited",
+        )
     period = cpu.get("period")
-    p.require(not period or 1000 <= period <= 1_000_000, f"{_AT}.cpu.period", f"{period} µs is out of range: 1000 … 1000000")
+    p.require(
+        not period or 1000 <= period <= 1_000_000, f"{_AT}.cpu.period", f"{period} µs is out of range: 1000 … 1000000"
+    )
     quota = cpu.get("quota")
-    p.require(not quota or quota < 0 or quota >= 1000, f"{_AT}.cpu.quota", f"{quota} µs is less than 1000, the kernel's least")
+    p.require(
+        not quota or quota < 0 or quota >= 1000, f"{_AT}.cpu.quota", f"{quota} µs is less than 1000, the kernel's least"
+    )
     weight = (resources.get("blockIO") or {}).get("weight")
     p.require(not weight or 10 <= weight <= 1000, f"{_AT}.blockIO.weight", f"{weight} is out of range: 10 … 1000")
     _devices(resources.get("devices"), p)
@@ -87,9 +118,17 @@ def _devices(rules: Any, p: Problems) -> None:
             p.say(where, "expected an object")
             continue
         p.require(isinstance(rule.get("allow"), bool), f"{where}.allow", "expected true or false")
-        p.require(rule.get("type") in (None, "", "a", "b", "c", "u"), f"{where}.type", f"{rule.get('type')!r} is none of a, b, c, u")
+        p.require(
+            rule.get("type") in (None, "", "a", "b", "c", "u"),
+            f"{where}.type",
+            f"{rule.get('type')!r} is none of a, b, c, u",
+        )
         access = rule.get("access") or ""
-        p.require(isinstance(access, str) and set(access) <= set("rwm"), f"{where}.access", f"{access!r} is not made of r, w, m")
+        p.require(
+            isinstance(access, str) and set(access) <= set("rwm"),
+            f"{where}.access",
+            f"{access!r} is not made of r, w, m",
+        )
         for key in ("major", "minor"):
             _integer(rule.get(key), "int64", f"{where}.{key}", p)
 
@@ -97,7 +136,12 @@ def _devices(rules: Any, p: Problems) -> None:
 def _lists(resources: dict[str, Any], p: Problems) -> None:
     for n, one in enumerate(_array(resources.get("hugepageLimits"), f"{_AT}.hugepageLimits", p)):
         size = one.get("pageSize") if isinstance(one, dict) else None
-        good = isinstance(size, str) and size[-2:] in ("KB", "MB", "GB") and size[:-2].isdigit() and not size.startswith("0")
+        good = (
+            isinstance(size, str)
+            and size[-2:] in ("KB", "MB", "GB")
+            and size[:-2].isdigit()
+            and not size.startswith("0")
+        )
         p.require(good, f"{_AT}.hugepageLimits[{n}].pageSize", f"{size!r} is not a size like 2MB")
         if isinstance(one, dict):
             _integer(one.get("limit", 0), "uint64", f"{_AT}.hugepageLimits[{n}].limit", p)

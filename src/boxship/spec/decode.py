@@ -18,11 +18,23 @@ if TYPE_CHECKING:
 
     Decoder = Callable[[Any, str], Any]
 
-INTEGERS = {"int32": (-(1 << 31), (1 << 31) - 1), "uint32": (0, (1 << 32) - 1), "int64": (-(1 << 63), (1 << 63) - 1),
-            "uint64": (0, (1 << 64) - 1), "uint16": (0, 65535)}
+INTEGERS = {
+    "int32": (-(1 << 31), (1 << 31) - 1),
+    "uint32": (0, (1 << 32) - 1),
+    "int64": (-(1 << 63), (1 << 63) - 1),
+    "uint64": (0, (1 << 64) - 1),
+    "uint16": (0, 65535),
+}
 #: Words that snake_case alone does not give back.
-_NAMES = {"class_": "class", "additional_gids": "additionalGids", "container_id": "containerID", "host_id": "hostID",
-          "io_priority": "ioPriority", "exec_cpu_affinity": "execCPUAffinity", "intel_rdt": "intelRdt"}
+_NAMES = {
+    "class_": "class",
+    "additional_gids": "additionalGids",
+    "container_id": "containerID",
+    "host_id": "hostID",
+    "io_priority": "ioPriority",
+    "exec_cpu_affinity": "execCPUAffinity",
+    "intel_rdt": "intelRdt",
+}
 
 _fields: dict[type, dict[str, tuple[str, Decoder]]] = {}
 _types: dict[tuple[str, str], Decoder] = {}
@@ -57,7 +69,14 @@ def decode(cls: type[Record], value: object, path: str = "$") -> Any:
 
 def wrong(path: str, wanted: str, value: object) -> SpecError:
     """A SpecError that says what was expected and what is there."""
-    kinds = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", float: "a number", int: "a number"}
+    kinds = {
+        dict: "an object",
+        list: "an array",
+        str: "a string",
+        bool: "a boolean",
+        float: "a number",
+        int: "a number",
+    }
     shown = kinds.get(type(value), "null") if isinstance(value, (dict, list)) else repr(value)[:60]
     return SpecError(path, f"expected {wanted}, got {shown}")
 
@@ -122,6 +141,7 @@ def _integer(low: int, high: int) -> Decoder:
         if not low <= value <= high:
             raise SpecError(path, f"{value} is out of range: {low} … {high}")
         return value
+
     return take
 
 
@@ -130,6 +150,7 @@ def _list(item: Decoder) -> Decoder:
         if not isinstance(value, list):
             raise wrong(path, "an array", value)
         return [item(one, f"{path}[{at}]") for at, one in enumerate(value)]
+
     return take
 
 
@@ -138,6 +159,7 @@ def _dict(item: Decoder) -> Decoder:
         if not isinstance(value, dict):
             raise wrong(path, "an object", value)
         return {_string(key, path): item(one, f"{path}.{key}") for key, one in value.items() if one is not None}
+
     return take
 
 
@@ -145,8 +167,11 @@ def encode(value: object) -> object:
     """Back to JSON: defaults are left out, so that what was absent stays absent."""
     if isinstance(value, Record):
         defaults = type(value).__defaults__
-        return {json_name(name): encode(item) for name, item in value.as_dict().items()
-                if name not in defaults or item != defaults[name]}
+        return {
+            json_name(name): encode(item)
+            for name, item in value.as_dict().items()
+            if name not in defaults or item != defaults[name]
+        }
     if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
     if isinstance(value, dict):

@@ -14,28 +14,61 @@ from boxship.spec.request import ID_BASE, ID_COUNT, Request, Resources
 from boxship.spec.template import MASKED_PATHS, READONLY_PATHS
 
 #: Docker's default set.
-CAPABILITIES = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
-                "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
-                "CAP_AUDIT_WRITE"]
+CAPABILITIES = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+]
 DEFAULT_PIDS = 4096
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CPU_PERIOD_US = 100_000
 
 
-def specification(request: Request, *, uid: int, gid: int, groups: list[int], home: str, name: str,
-                  all_capabilities: list[str], own_userns: bool) -> oci.Spec:
+def specification(
+    request: Request,
+    *,
+    uid: int,
+    gid: int,
+    groups: list[int],
+    home: str,
+    name: str,
+    all_capabilities: list[str],
+    own_userns: bool,
+) -> oci.Spec:
     """The specification of a container whose root is the host's, copy on write."""
     capabilities = _capabilities(request, all_capabilities)
     process = oci.Process(
-        terminal=request.tty, args=list(request.args), env=_environment(request, home, name), cwd=request.workdir or "/",
+        terminal=request.tty,
+        args=list(request.args),
+        env=_environment(request, home, name),
+        cwd=request.workdir or "/",
         console_size=oci.Box(height=request.rows, width=request.columns) if request.rows else None,
         user=oci.User(uid=uid, gid=gid, additional_gids=groups),
-        capabilities=_five_sets(capabilities, uid), no_new_privileges=request.no_new_privileges and not request.privileged,
+        capabilities=_five_sets(capabilities, uid),
+        no_new_privileges=request.no_new_privileges and not request.privileged,
         rlimits=[oci.Rlimit(type=f"RLIMIT_{k.upper()}", soft=s, hard=h) for k, (s, h) in request.ulimits.items()],
-        oom_score_adj=request.oom_score_adj, apparmor_profile=request.apparmor)
-    return oci.Spec(oci_version="1.2.1", process=process, root=oci.Root(path="/", readonly=request.read_only),
-                    hostname="" if request.share.get("uts") else request.hostname or name,
-                    mounts=_mounts(request), linux=_linux(request, own_userns=own_userns))
+        oom_score_adj=request.oom_score_adj,
+        apparmor_profile=request.apparmor,
+    )
+    return oci.Spec(
+        oci_version="1.2.1",
+        process=process,
+        root=oci.Root(path="/", readonly=request.read_only),
+        hostname="" if request.share.get("uts") else request.hostname or name,
+        mounts=_mounts(request),
+        linux=_linux(request, own_userns=own_userns),
+    )
 
 
 def _environment(request: Request, home: str, name: str) -> list[str]:
@@ -54,7 +87,9 @@ def _capabilities(request: Request, everything: list[str]) -> list[str]:
     added, dropped = _names(request.cap_add), _names(request.cap_drop)
     unknown = [cap for cap in added + dropped if cap != "ALL" and cap not in everything]
     if unknown:
-        raise InvalidRequest(f"unknown or unavailable capabilities: {', '.join(unknown)}", hint="see capabilities(7) for the names")
+        raise InvalidRequest(
+            f"unknown or unavailable capabilities: {', '.join(unknown)}", hint="see capabilities(7) for the names"
+        )
     chosen = list(everything) if "ALL" in added else [] if "ALL" in dropped else list(CAPABILITIES)
     chosen += [cap for cap in added if cap != "ALL" and cap not in chosen]
     return [cap for cap in chosen if cap not in dropped and cap in everything]
@@ -81,7 +116,8 @@ def _mounts(request: Request) -> list[oci.Mount]:
         oci.Mount("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", f"size={request.shm_size}"]),
         oci.Mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
         # sysfs belongs to the network namespace: with the host's, only its own mount may be shown.
-        oci.Mount("/sys", "bind", "/sys", ["rbind", "rro" if not request.privileged else "rw"]) if host_network
+        oci.Mount("/sys", "bind", "/sys", ["rbind", "rro" if not request.privileged else "rw"])
+        if host_network
         else oci.Mount("/sys", "sysfs", "sysfs", sys_options),
         oci.Mount("/run", "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=755", "size=65536k"]),
         oci.Mount("/tmp", "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777"]),
@@ -101,8 +137,15 @@ def _linux(request: Request, *, own_userns: bool) -> oci.Linux:
         namespaces.append(oci.Namespace("user"))
         maps = [oci.IDMapping(container_id=0, host_id=ID_BASE, size=ID_COUNT)]
     masked, read_only = ([], []) if request.privileged else (list(MASKED_PATHS), list(READONLY_PATHS))
-    return oci.Linux(namespaces=namespaces, uid_mappings=maps, gid_mappings=maps, sysctl=dict(request.sysctls),
-                     resources=resources(request.resources, request), masked_paths=masked, readonly_paths=read_only)
+    return oci.Linux(
+        namespaces=namespaces,
+        uid_mappings=maps,
+        gid_mappings=maps,
+        sysctl=dict(request.sysctls),
+        resources=resources(request.resources, request),
+        masked_paths=masked,
+        readonly_paths=read_only,
+    )
 
 
 def resources(limits: Resources, request: Request | None = None) -> dict[str, object]:
@@ -111,7 +154,7 @@ def resources(limits: Resources, request: Request | None = None) -> dict[str, ob
     memory = {"limit": limits.memory, "swap": _swap(limits), "reservation": limits.memory_reservation}
     cpu = {"shares": limits.cpu_shares, "cpus": limits.cpuset_cpus or None}
     if limits.cpus:
-        cpu |= {"quota": int(limits.cpus * _CPU_PERIOD_US), "period": _CPU_PERIOD_US}  # type: ignore[dict-item]
+        cpu |= {"quota": int(limits.cpus * _CPU_PERIOD_US), "period": _CPU_PERIOD_US}
     for key, values in (("memory", memory), ("cpu", cpu)):
         said = {name: value for name, value in values.items() if value is not None}
         if said:

@@ -13,14 +13,40 @@ from boxship.spec.decode import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
 
-    int32 = uint16 = uint32 = int64 = uint64 = int
-    json = Any
+    int32: TypeAlias = int
+    int64: TypeAlias = int
+    uint16: TypeAlias = int
+    uint32: TypeAlias = int
+    uint64: TypeAlias = int
+    json: TypeAlias = Any
 
-__all__ = ["Box", "Capabilities", "CPUAffinity", "Device", "Hook", "Hooks", "IDMapping", "IOPriority", "Linux",
-           "MemoryPolicy", "Mount", "Namespace", "NetDevice", "Personality", "Process", "Rlimit", "Root", "Scheduler",
-           "Spec", "TimeOffset", "User", "encode", "load"]
+__all__ = [
+    "Box",
+    "CPUAffinity",
+    "Capabilities",
+    "Device",
+    "Hook",
+    "Hooks",
+    "IDMapping",
+    "IOPriority",
+    "Linux",
+    "MemoryPolicy",
+    "Mount",
+    "Namespace",
+    "NetDevice",
+    "Personality",
+    "Process",
+    "Rlimit",
+    "Root",
+    "Scheduler",
+    "Spec",
+    "TimeOffset",
+    "User",
+    "encode",
+    "load",
+]
 
 
 class Box(Record):

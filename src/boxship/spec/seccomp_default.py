@@ -56,11 +56,19 @@ _BY_CAPABILITY = {
     "CAP_SYS_ADMIN": """bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie lsm_set_self_attr mount
 mount_setattr move_mount open_tree open_tree_attr perf_event_open quotactl quotactl_fd setdomainname sethostname setns statmount listmount
 syslog umount umount2 unshare""",
-    "CAP_SYS_BOOT": "reboot", "CAP_SYS_CHROOT": "chroot pivot_root", "CAP_SYS_MODULE": "delete_module init_module finit_module",
-    "CAP_SYS_PACCT": "acct", "CAP_SYS_PTRACE": "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev ptrace",
-    "CAP_SYS_RAWIO": "iopl ioperm", "CAP_SYS_TIME": "settimeofday stime clock_settime clock_settime64",
-    "CAP_SYS_TTY_CONFIG": "vhangup", "CAP_SYS_NICE": "get_mempolicy mbind set_mempolicy set_mempolicy_home_node migrate_pages move_pages",
-    "CAP_SYSLOG": "syslog", "CAP_BPF": "bpf", "CAP_PERFMON": "perf_event_open"}
+    "CAP_SYS_BOOT": "reboot",
+    "CAP_SYS_CHROOT": "chroot pivot_root",
+    "CAP_SYS_MODULE": "delete_module init_module finit_module",
+    "CAP_SYS_PACCT": "acct",
+    "CAP_SYS_PTRACE": "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev ptrace",
+    "CAP_SYS_RAWIO": "iopl ioperm",
+    "CAP_SYS_TIME": "settimeofday stime clock_settime clock_settime64",
+    "CAP_SYS_TTY_CONFIG": "vhangup",
+    "CAP_SYS_NICE": "get_mempolicy mbind set_mempolicy set_mempolicy_home_node migrate_pages move_pages",
+    "CAP_SYSLOG": "syslog",
+    "CAP_BPF": "bpf",
+    "CAP_PERFMON": "perf_event_open",
+}
 
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS|CGROUP|UTS|IPC|USER|PID|NET
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
@@ -74,20 +82,35 @@ def default_profile(capabilities: Collection[str]) -> dict[str, Any]:
     for capability, names in _BY_CAPABILITY.items():
         if capability in capabilities:
             plain += names.split()
-    rules = [_allow(sorted(set(plain))), _allow(["personality"], _any_of(_PERSONALITIES)),
-             # Comparisons on one argument are alternatives: the families below, between and above the two that are refused.
-             _allow(["socket"], [_arg(0, _AF_ALG, "SCMP_CMP_LT"), _arg(0, 39, "SCMP_CMP_EQ"), _arg(0, _AF_VSOCK, "SCMP_CMP_GT")])]
+    rules = [
+        _allow(sorted(set(plain))),
+        _allow(["personality"], _any_of(_PERSONALITIES)),
+        # Comparisons on one argument are alternatives: the families below, between and above the two that are refused.
+        _allow(
+            ["socket"], [_arg(0, _AF_ALG, "SCMP_CMP_LT"), _arg(0, 39, "SCMP_CMP_EQ"), _arg(0, _AF_VSOCK, "SCMP_CMP_GT")]
+        ),
+    ]
     if "CAP_SYS_ADMIN" not in capabilities:
         rules.append(_allow(["clone"], [{**_arg(0, _NEW_NAMESPACES, "SCMP_CMP_MASKED_EQ"), "valueTwo": 0}]))
         rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS})
-    return {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "architectures": _architectures(), "syscalls": rules}
+    return {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": 1,
+        "architectures": _architectures(),
+        "syscalls": rules,
+    }
 
 
 def _architectures() -> list[str]:
     import os
 
-    families = {"x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
-                "s390x": ["SCMP_ARCH_S390X", "SCMP_ARCH_S390"], "riscv64": ["SCMP_ARCH_RISCV64"], "ppc64le": ["SCMP_ARCH_PPC64LE"]}
+    families = {
+        "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+        "s390x": ["SCMP_ARCH_S390X", "SCMP_ARCH_S390"],
+        "riscv64": ["SCMP_ARCH_RISCV64"],
+        "ppc64le": ["SCMP_ARCH_PPC64LE"],
+    }
     return families.get(os.uname().machine, [])
 
 

@@ -16,13 +16,43 @@ if TYPE_CHECKING:
 NAMESPACES = ("user", "mount", "pid", "network", "ipc", "uts", "cgroup", "time")
 PROPAGATION = ("", "rslave", "slave", "rprivate", "private", "rshared", "shared", "runbindable", "unbindable")
 MAX_EXTENTS = 340
-_RLIMITS = ("CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING",
-            "MSGQUEUE", "NICE", "RTPRIO", "RTTIME")
+_RLIMITS = (
+    "CPU",
+    "FSIZE",
+    "DATA",
+    "STACK",
+    "CORE",
+    "RSS",
+    "NPROC",
+    "NOFILE",
+    "MEMLOCK",
+    "AS",
+    "LOCKS",
+    "SIGPENDING",
+    "MSGQUEUE",
+    "NICE",
+    "RTPRIO",
+    "RTTIME",
+)
 #: sysctls that belong to a namespace: prefix → its type
-_SYSCTLS = (("net.", "network"), ("fs.mqueue.", "ipc"), ("kernel.msgmax", "ipc"), ("kernel.msgmnb", "ipc"), ("kernel.msgmni", "ipc"),
-            ("kernel.sem", "ipc"), ("kernel.shmall", "ipc"), ("kernel.shmmax", "ipc"), ("kernel.shmmni", "ipc"),
-            ("kernel.shm_rmid_forced", "ipc"), ("kernel.auto_msgmni", "ipc"), ("kernel.msg_next_id", "ipc"),
-            ("kernel.sem_next_id", "ipc"), ("kernel.shm_next_id", "ipc"), ("kernel.domainname", "uts"), ("kernel.hostname", "uts"))
+_SYSCTLS = (
+    ("net.", "network"),
+    ("fs.mqueue.", "ipc"),
+    ("kernel.msgmax", "ipc"),
+    ("kernel.msgmnb", "ipc"),
+    ("kernel.msgmni", "ipc"),
+    ("kernel.sem", "ipc"),
+    ("kernel.shmall", "ipc"),
+    ("kernel.shmmax", "ipc"),
+    ("kernel.shmmni", "ipc"),
+    ("kernel.shm_rmid_forced", "ipc"),
+    ("kernel.auto_msgmni", "ipc"),
+    ("kernel.msg_next_id", "ipc"),
+    ("kernel.sem_next_id", "ipc"),
+    ("kernel.shm_next_id", "ipc"),
+    ("kernel.domainname", "uts"),
+    ("kernel.hostname", "uts"),
+)
 
 
 class Problems:
@@ -81,15 +111,20 @@ def process(found: Process, p: Problems, at: str = "$.process") -> None:
     p.require(found.args and found.args[0], f"{at}.args", "names no program")
     p.require(found.cwd.startswith("/"), f"{at}.cwd", f"{found.cwd!r} is not an absolute path")
     p.require(found.user.umask is None or found.user.umask <= 0o777, f"{at}.user.umask", "is more than 0777")
-    p.require(found.oom_score_adj is None or -1000 <= found.oom_score_adj <= 1000, f"{at}.oomScoreAdj",
-              f"{found.oom_score_adj} is out of range: -1000 … 1000")
+    p.require(
+        found.oom_score_adj is None or -1000 <= found.oom_score_adj <= 1000,
+        f"{at}.oomScoreAdj",
+        f"{found.oom_score_adj} is out of range: -1000 … 1000",
+    )
     for n, word in enumerate(found.env):
         if "=" not in word:
             p.warnings.append(f"{at}.env[{n}]: {word!r} has no '='")
     seen = set()
     for n, limit in enumerate(found.rlimits):
         where = f"{at}.rlimits[{n}]"
-        p.require(limit.type.startswith("RLIMIT_") and limit.type[7:] in _RLIMITS, f"{where}.type", f"unknown: {limit.type!r}")
+        p.require(
+            limit.type.startswith("RLIMIT_") and limit.type[7:] in _RLIMITS, f"{where}.type", f"unknown: {limit.type!r}"
+        )
         p.require(limit.type not in seen, f"{where}.type", f"{limit.type} is set twice")
         p.require(limit.soft <= limit.hard, where, f"soft limit {limit.soft} is above hard limit {limit.hard}")
         seen.add(limit.type)
@@ -101,7 +136,11 @@ def _namespaces(linux: Linux, p: Problems) -> None:
         where = f"$.linux.namespaces[{n}]"
         p.require(namespace.type in NAMESPACES, f"{where}.type", f"unknown: {namespace.type!r}")
         p.require(namespace.type not in seen, f"{where}.type", f"{namespace.type} is there twice")
-        p.require(not namespace.path or namespace.path.startswith("/"), f"{where}.path", f"{namespace.path!r} is not an absolute path")
+        p.require(
+            not namespace.path or namespace.path.startswith("/"),
+            f"{where}.path",
+            f"{namespace.path!r} is not an absolute path",
+        )
         seen.add(namespace.type)
 
 
@@ -126,10 +165,17 @@ def _mounts(spec: Spec, p: Problems) -> None:
         p.require(mount.type or bound or "remount" in mount.options, f"{where}.type", "missing")
         p.require(not bound or mount.source, f"{where}.source", "a bind mount needs one")
         idmapped = "idmap" in mount.options or "ridmap" in mount.options
-        p.require(bound or not (mount.uid_mappings or idmapped), f"{where}.uidMappings", "only bind mounts can be idmapped")
-        p.require(bool(mount.uid_mappings) == bool(mount.gid_mappings), where, "uidMappings and gidMappings go together")
-        p.require(not idmapped or mount.uid_mappings or spec.linux.uid_mappings, where,
-                  "idmap needs uidMappings, its own or the container's")
+        p.require(
+            bound or not (mount.uid_mappings or idmapped), f"{where}.uidMappings", "only bind mounts can be idmapped"
+        )
+        p.require(
+            bool(mount.uid_mappings) == bool(mount.gid_mappings), where, "uidMappings and gidMappings go together"
+        )
+        p.require(
+            not idmapped or mount.uid_mappings or spec.linux.uid_mappings,
+            where,
+            "idmap needs uidMappings, its own or the container's",
+        )
 
 
 def _hooks(spec: Spec, p: Problems) -> None:
@@ -139,25 +185,34 @@ def _hooks(spec: Spec, p: Problems) -> None:
         for n, hook in enumerate(hooks):
             where = f"$.hooks.{kind}[{n}]"
             p.require(hook.path.startswith("/"), f"{where}.path", f"{hook.path!r} is not an absolute path")
-            p.require(hook.timeout is None or hook.timeout > 0, f"{where}.timeout", f"{hook.timeout} is not greater than zero")
+            p.require(
+                hook.timeout is None or hook.timeout > 0, f"{where}.timeout", f"{hook.timeout} is not greater than zero"
+            )
 
 
 def _maps(linux: Linux, p: Problems) -> None:
     for key, maps in (("uidMappings", linux.uid_mappings), ("gidMappings", linux.gid_mappings)):
         where = f"$.linux.{key}"
         p.require(not maps or _has(linux, "user"), where, "needs a user namespace")
-        p.require(len(maps) <= MAX_EXTENTS, where, f"{len(maps)} ranges are more than the {MAX_EXTENTS} that the kernel takes")
+        p.require(
+            len(maps) <= MAX_EXTENTS, where, f"{len(maps)} ranges are more than the {MAX_EXTENTS} that the kernel takes"
+        )
         _overlap(maps, where, p)
     made = any(n.type == "user" and not n.path for n in linux.namespaces)
-    p.require(not made or (linux.uid_mappings and linux.gid_mappings), "$.linux.uidMappings",
-              "a new user namespace needs uidMappings and gidMappings")
+    p.require(
+        not made or (linux.uid_mappings and linux.gid_mappings),
+        "$.linux.uidMappings",
+        "a new user namespace needs uidMappings and gidMappings",
+    )
 
 
 def _overlap(maps: list[IDMapping], where: str, p: Problems) -> None:
     for n, one in enumerate(maps):
         p.require(one.size > 0, f"{where}[{n}].size", "is zero")
         for m, other in enumerate(maps[:n]):
-            inside = one.container_id < other.container_id + other.size and other.container_id < one.container_id + one.size
+            inside = (
+                one.container_id < other.container_id + other.size and other.container_id < one.container_id + one.size
+            )
             outside = one.host_id < other.host_id + other.size and other.host_id < one.host_id + one.size
             p.require(not inside and not outside, f"{where}[{n}]", f"overlaps with range {m}")
 
@@ -166,7 +221,10 @@ def _sysctls(spec: Spec, p: Problems) -> None:
     for key in spec.linux.sysctl:
         name = key.replace("/", ".")
         where = f"$.linux.sysctl.{key}"
-        kind = next((kind for prefix, kind in _SYSCTLS if name == prefix or (prefix.endswith(".") and name.startswith(prefix))), None)
+        kind = next(
+            (kind for prefix, kind in _SYSCTLS if name == prefix or (prefix.endswith(".") and name.startswith(prefix))),
+            None,
+        )
         p.require(".." not in key and not key.startswith("/"), where, "is not the name of a sysctl")
         if kind is None:
             p.say(where, "belongs to no namespace: it would change the host")
@@ -181,19 +239,28 @@ def _devices(linux: Linux, p: Problems) -> None:
         where = f"$.linux.devices[{n}]"
         p.require(device.type in ("c", "b", "u", "p"), f"{where}.type", f"{device.type!r} is none of c, b, u, p")
         p.require(device.path.startswith("/"), f"{where}.path", f"{device.path!r} is not an absolute path")
-        p.require(device.type == "p" or (device.major is not None and device.minor is not None), where, "needs major and minor")
+        p.require(
+            device.type == "p" or (device.major is not None and device.minor is not None),
+            where,
+            "needs major and minor",
+        )
     for name, moved in linux.net_devices.items():
         p.require(_has(linux, "network"), f"$.linux.netDevices.{name}", "needs a network namespace")
         for text in (name, moved.name or name):
-            p.require(0 < len(text.encode()) < 16 and "/" not in text and text not in (".", ".."), f"$.linux.netDevices.{name}",
-                      f"{text!r} is not the name of a network device")
+            p.require(
+                0 < len(text.encode()) < 16 and "/" not in text and text not in (".", ".."),
+                f"$.linux.netDevices.{name}",
+                f"{text!r} is not the name of a network device",
+            )
 
 
 def _paths(linux: Linux, p: Problems) -> None:
     for key, paths in (("maskedPaths", linux.masked_paths), ("readonlyPaths", linux.readonly_paths)):
         for n, path in enumerate(paths):
             p.require(path.startswith("/"), f"$.linux.{key}[{n}]", f"{path!r} is not an absolute path")
-    p.require(linux.rootfs_propagation in PROPAGATION, "$.linux.rootfsPropagation", f"unknown: {linux.rootfs_propagation!r}")
+    p.require(
+        linux.rootfs_propagation in PROPAGATION, "$.linux.rootfsPropagation", f"unknown: {linux.rootfs_propagation!r}"
+    )
     p.require(".." not in linux.cgroups_path.split("/"), "$.linux.cgroupsPath", "holds '..'")
 
 
@@ -201,5 +268,9 @@ def _time(linux: Linux, p: Problems) -> None:
     made = any(n.type == "time" and not n.path for n in linux.namespaces)
     p.require(not linux.time_offsets or made, "$.linux.timeOffsets", "needs a new time namespace")
     for clock, offset in linux.time_offsets.items():
-        p.require(clock in ("monotonic", "boottime"), f"$.linux.timeOffsets.{clock}", "only monotonic and boottime have offsets")
+        p.require(
+            clock in ("monotonic", "boottime"),
+            f"$.linux.timeOffsets.{clock}",
+            "only monotonic and boottime have offsets",
+        )
         p.require(offset.nanosecs < 1_000_000_000, f"$.linux.timeOffsets.{clock}.nanosecs", "is a second or more")

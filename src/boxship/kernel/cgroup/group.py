@@ -40,8 +40,10 @@ class Group:
         """Its directory for one controller; Unsupported where the host lacks that."""
         found = self.layout.controllers.get(controller)
         if not found:
-            raise Unsupported(f"cgroup controller {controller!r} is not available on this host",
-                              hint="mount it, or enable it on the kernel's command line; `box system info` shows what is there")
+            raise Unsupported(
+                f"cgroup controller {controller!r} is not available on this host",
+                hint="mount it, or enable it on the kernel's command line; `box system info` shows what is there",
+            )
         return f"{found.mount}{self.path}"
 
     def create(self) -> list[str]:
@@ -97,7 +99,9 @@ class Group:
         try:
             _write(path, value)
         except OSError as error:
-            raise KernelError.from_os("write", error, path=path, hint=f"the kernel refuses {value!r}{_why(error, path)}") from None
+            raise KernelError.from_os(
+                "write", error, path=path, hint=f"the kernel refuses {value!r}{_why(error, path)}"
+            ) from None
 
     def read(self, controller: str, file: str) -> str:
         """The text of one file."""
@@ -125,7 +129,9 @@ class Group:
 
     def _kill_directories(self) -> list[str]:
         """Where to look for processes: every member is in all hierarchies, so one is enough, if it exists."""
-        return [d for d in (self._first("pids"), self._first("freezer"), self._first("memory")) if d][:1] or self.directories[:1]
+        return [d for d in (self._first("pids"), self._first("freezer"), self._first("memory")) if d][
+            :1
+        ] or self.directories[:1]
 
     def _first(self, controller: str) -> str:
         found = self.layout.controllers.get(controller)
@@ -139,7 +145,10 @@ class Group:
         v2 = f"{self.layout.unified}{self.path}"
         if self.layout.unified and os.path.exists(f"{v2}/cgroup.freeze"):
             return v2, 2
-        raise Unsupported("no freezer is available for this cgroup", hint="pause needs the freezer controller or cgroup v2 (Linux 5.2)")
+        raise Unsupported(
+            "no freezer is available for this cgroup",
+            hint="pause needs the freezer controller or cgroup v2 (Linux 5.2)",
+        )
 
     @property
     def frozen(self) -> bool:

@@ -20,8 +20,13 @@ _NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 def read(group: Group) -> dict[str, Any]:
     """All statistics that this host's controllers give."""
     versions = group.layout.versions
-    found: dict[str, Any] = {"cpu": _cpu(group, versions), "memory": _memory(group, versions), "pids": _pids(group, versions),
-                             "blkio": _blkio(group, versions), "hugetlb": _hugetlb(group, versions)}
+    found: dict[str, Any] = {
+        "cpu": _cpu(group, versions),
+        "memory": _memory(group, versions),
+        "pids": _pids(group, versions),
+        "blkio": _blkio(group, versions),
+        "hugetlb": _hugetlb(group, versions),
+    }
     pressure = _pressure(group)
     if pressure:
         found["psi"] = pressure
@@ -52,15 +57,27 @@ def _cpu(group: Group, versions: dict[str, int]) -> dict[str, Any]:
     stat = _pairs(_text(group, "cpu", "cpu.stat")) if "cpu" in versions else {}
     if versions.get("cpuacct") == 1:
         ticks = _pairs(_text(group, "cpuacct", "cpuacct.stat"))
-        usage = {"total": _number(group, "cpuacct", "cpuacct.usage"), "kernel": ticks.get("system", 0) * _NS_PER_TICK,
-                 "user": ticks.get("user", 0) * _NS_PER_TICK,
-                 "percpu": [int(word) for word in _text(group, "cpuacct", "cpuacct.usage_percpu").split()]}
+        usage = {
+            "total": _number(group, "cpuacct", "cpuacct.usage"),
+            "kernel": ticks.get("system", 0) * _NS_PER_TICK,
+            "user": ticks.get("user", 0) * _NS_PER_TICK,
+            "percpu": [int(word) for word in _text(group, "cpuacct", "cpuacct.usage_percpu").split()],
+        }
     elif versions.get("cpu") == 2:
-        usage = {"total": stat.get("usage_usec", 0) * 1000, "kernel": stat.get("system_usec", 0) * 1000,
-                 "user": stat.get("user_usec", 0) * 1000}
+        usage = {
+            "total": stat.get("usage_usec", 0) * 1000,
+            "kernel": stat.get("system_usec", 0) * 1000,
+            "user": stat.get("user_usec", 0) * 1000,
+        }
     throttled = stat.get("throttled_time", stat.get("throttled_usec", 0) * 1000)
-    return {"usage": usage, "throttling": {"periods": stat.get("nr_periods", 0), "throttledPeriods": stat.get("nr_throttled", 0),
-                                           "throttledTime": throttled}}
+    return {
+        "usage": usage,
+        "throttling": {
+            "periods": stat.get("nr_periods", 0),
+            "throttledPeriods": stat.get("nr_throttled", 0),
+            "throttledTime": throttled,
+        },
+    }
 
 
 def _memory(group: Group, versions: dict[str, int]) -> dict[str, Any]:
@@ -69,17 +86,42 @@ def _memory(group: Group, versions: dict[str, int]) -> dict[str, Any]:
         return {}
     raw = _pairs(_text(group, "memory", "memory.stat"))
     if version == 1:
-        usage = {"limit": _number(group, "memory", "memory.limit_in_bytes"), "usage": _number(group, "memory", "memory.usage_in_bytes"),
-                 "max": _number(group, "memory", "memory.max_usage_in_bytes"), "failcnt": _number(group, "memory", "memory.failcnt")}
-        swap = {"limit": _number(group, "memory", "memory.memsw.limit_in_bytes"), "usage": _number(group, "memory", "memory.memsw.usage_in_bytes"),
-                "failcnt": _number(group, "memory", "memory.memsw.failcnt")}
-        return {"usage": usage, "swap": swap, "cache": raw.get("cache", 0), "raw": raw,
-                "kernel": {"usage": _number(group, "memory", "memory.kmem.usage_in_bytes")}}
+        usage = {
+            "limit": _number(group, "memory", "memory.limit_in_bytes"),
+            "usage": _number(group, "memory", "memory.usage_in_bytes"),
+            "max": _number(group, "memory", "memory.max_usage_in_bytes"),
+            "failcnt": _number(group, "memory", "memory.failcnt"),
+        }
+        swap = {
+            "limit": _number(group, "memory", "memory.memsw.limit_in_bytes"),
+            "usage": _number(group, "memory", "memory.memsw.usage_in_bytes"),
+            "failcnt": _number(group, "memory", "memory.memsw.failcnt"),
+        }
+        return {
+            "usage": usage,
+            "swap": swap,
+            "cache": raw.get("cache", 0),
+            "raw": raw,
+            "kernel": {"usage": _number(group, "memory", "memory.kmem.usage_in_bytes")},
+        }
     events = _pairs(_text(group, "memory", "memory.events"))
-    usage = {"limit": _number(group, "memory", "memory.max"), "usage": _number(group, "memory", "memory.current"),
-             "max": _number(group, "memory", "memory.peak"), "failcnt": events.get("max", 0)}
-    swap = {"limit": _number(group, "memory", "memory.swap.max"), "usage": _number(group, "memory", "memory.swap.current")}
-    return {"usage": usage, "swap": swap, "cache": raw.get("file", 0), "raw": raw, "kernel": {"usage": raw.get("kernel", 0)}}
+    usage = {
+        "limit": _number(group, "memory", "memory.max"),
+        "usage": _number(group, "memory", "memory.current"),
+        "max": _number(group, "memory", "memory.peak"),
+        "failcnt": events.get("max", 0),
+    }
+    swap = {
+        "limit": _number(group, "memory", "memory.swap.max"),
+        "usage": _number(group, "memory", "memory.swap.current"),
+    }
+    return {
+        "usage": usage,
+        "swap": swap,
+        "cache": raw.get("file", 0),
+        "raw": raw,
+        "kernel": {"usage": raw.get("kernel", 0)},
+    }
 
 
 def _pids(group: Group, versions: dict[str, int]) -> dict[str, Any]:
@@ -91,8 +133,10 @@ def _pids(group: Group, versions: dict[str, int]) -> dict[str, Any]:
 
 def _blkio(group: Group, versions: dict[str, int]) -> dict[str, Any]:
     if versions.get("blkio") == 1:
-        return {"ioServiceBytesRecursive": _v1_io(group, "blkio.throttle.io_service_bytes_recursive"),
-                "ioServicedRecursive": _v1_io(group, "blkio.throttle.io_serviced_recursive")}
+        return {
+            "ioServiceBytesRecursive": _v1_io(group, "blkio.throttle.io_service_bytes_recursive"),
+            "ioServicedRecursive": _v1_io(group, "blkio.throttle.io_serviced_recursive"),
+        }
     if versions.get("io") != 2:
         return {}
     sizes, counts = [], []
@@ -125,7 +169,7 @@ def _hugetlb(group: Group, versions: dict[str, int]) -> dict[str, Any]:
     directory = group.directory("hugetlb")
     for name in os.listdir(directory) if os.path.isdir(directory) else []:
         if name.startswith("hugetlb.") and name.endswith(suffix) and ".rsvd" not in name:
-            found[name[8:-len(suffix)]] = {"usage": _number(group, "hugetlb", name)}
+            found[name[8 : -len(suffix)]] = {"usage": _number(group, "hugetlb", name)}
     return found
 
 
@@ -138,5 +182,7 @@ def _pressure(group: Group) -> dict[str, Any]:
             continue
         with open(path, encoding="ascii") as file:
             lines = [line.split() for line in file]
-        found[kind] = {words[0]: {key: float(value) for key, value in (w.split("=") for w in words[1:])} for words in lines}
+        found[kind] = {
+            words[0]: {key: float(value) for key, value in (w.split("=") for w in words[1:])} for words in lines
+        }
     return found
