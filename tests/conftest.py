@@ -230,7 +230,8 @@ def traces() -> dict[str, set[str]]:
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if (entry / "comm").read_text().strip() == "boxmon":
+                name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(") ")
+                if name == "boxmon" and rest[0] != "Z":  # a zombie is its parent's business
                     monitors.add(entry.name)
             except (FileNotFoundError, ProcessLookupError):
                 continue

@@ -59,10 +59,11 @@ int op_run(struct ctx *c, struct cell *a)
 {
     char pid[16];
     int pidfd = -1, in, out;
-    snprintf(pid, sizeof pid, "%10d", c->child);
+    pid_t subject = c->in_child ? getpid() : c->child;
+    snprintf(pid, sizeof pid, "%10d", subject);
     if (a[RUN_PID_AT].u && a[RUN_PID_AT].u + 10 <= a[RUN_STDIN].len)
         memcpy(a[RUN_STDIN].s + a[RUN_PID_AT].u, pid, 10);
-    snprintf(pid, sizeof pid, "%d", c->child);
+    snprintf(pid, sizeof pid, "%d", subject);
     if (a[RUN_ARGV].len < 1 || (in = memfd_with(a[RUN_STDIN].s, a[RUN_STDIN].len)) < 0)
         return fail(c, "memfd_create", a[RUN_WHAT].s);
     if ((out = memfd_create("output", MFD_CLOEXEC)) < 0)
