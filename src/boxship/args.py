@@ -149,8 +149,10 @@ def _long(
     name, equals, value = word.partition("=")
     flag = longs.get(name)
     if not flag:
+        meant = longs.get(nearest(name, list(longs)))
         problems.append(f"unknown flag --{name}{suggest(name, list(longs), '--')}")
-        return at
+        # Its value must not be taken for the first operand: the rest of the line may hold more problems.
+        return at + bool(meant and meant.kind != "bool" and not equals and argv[at : at + 1] and argv[at][:1] != "-")
     if flag.kind == "bool":
         _store(flag, value if equals else "true", values, problems)
     elif equals:
@@ -281,13 +283,16 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def nearest(word: str, known: list[str]) -> str:
+    """The known word that was probably meant, or nothing."""
+    near = min(known, key=lambda name: distance(word, name), default="")
+    return near if distance(word, near) <= max(1, len(near) // 3) else ""
+
+
 def suggest(word: str, known: list[str], prefix: str = "") -> str:
-    """``; did you mean …?`` for a near miss, or nothing."""
-    if not known:
-        return ""
-    near = min(known, key=lambda name: distance(word, name))
-    close = distance(word, near) <= max(1, len(near) // 3)
-    return f" (did you mean {prefix}{near}?)" if close else ""
+    """``(did you mean …?)`` for a near miss, or nothing."""
+    near = nearest(word, known)
+    return f" (did you mean {prefix}{near}?)" if near else ""
 
 
 def distance(a: str, b: str) -> int:

@@ -165,6 +165,7 @@ static int output(long bytes)
 static int forks(int n)
 {
     int made = 0;
+    setpgid(0, 0); /* the SIGTERM below is for the children alone */
     for (; made < n; made++) {
         pid_t pid = fork();
         if (pid == 0) {

@@ -66,7 +66,7 @@ def _attached(parsed: Parsed, started: Started) -> int:
     streams = Streams(
         Client(started.client),
         tty=drawn.request.tty,
-        stdin=drawn.request.interactive,
+        stdin=drawn.request.interactive and (drawn.request.tty or drawn.launch.stdio == "pipe"),
         detach_keys=parsed.values["detach_keys"],
     )
     code = streams.run()

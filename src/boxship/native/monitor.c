@@ -135,7 +135,9 @@ static void handle_signal(struct monitor *m)
 
 static void prepare_poll(struct monitor *m, struct pollfd *p)
 {
-    bool room = m->out_len == 0; /* the primary has taken the last chunk */
+    if (!attach_primary(m))
+        m->out_len = m->out_at = 0; /* what it had not taken, it does not want */
+    bool room = m->out_len == 0;
     p[P_SIGNAL] = (struct pollfd){.fd = m->signals, .events = POLLIN};
     p[P_TIMER] = (struct pollfd){.fd = m->timer, .events = POLLIN};
     p[P_LISTEN] = (struct pollfd){.fd = m->listener, .events = POLLIN};
@@ -193,7 +195,6 @@ static int watch(struct monitor *m, struct rusage *usage)
                 return status;
             }
         prepare_poll(m, p);
-        attach_primary(m);
         if (poll(p, P_COUNT, -1) > 0)
             handle(m, p);
     }

@@ -115,11 +115,14 @@ int op_root(struct ctx *c, struct cell *a)
 
 /* A mount inside procfs could turn a later write to /proc into a write elsewhere (CVE-2019-16884,
  * CVE-2023-27561, CVE-2025-52881): only the files that the plan knows to be harmless may be covered. */
-static int check_target(struct ctx *c, int fd, uint64_t flags, const char *target)
+static int check_target(struct ctx *c, int fd, bool directory, uint64_t flags, const char *target)
 {
     struct statfs fs;
-    if (fstatfs(fd, &fs))
+    struct stat st;
+    if (fstatfs(fd, &fs) || fstat(fd, &st))
         return fail(c, "fstatfs", target);
+    if (S_ISDIR(st.st_mode) != directory)
+        return refuse(c, ENOTDIR, "move_mount", target);
     if (fs.f_type == PROC_SUPER_MAGIC && !(flags & ATTACH_PROC))
         return refuse(c, EPERM, "move_mount", target);
     return 0;
@@ -136,7 +139,7 @@ int op_attach(struct ctx *c, struct cell *a)
     int fd = root_make(c, target, S_ISDIR(st.st_mode), resolve, S_ISDIR(st.st_mode) ? 0755 : 0644);
     if (fd < 0)
         return -1;
-    int rc = check_target(c, fd, flags, target);
+    int rc = check_target(c, fd, S_ISDIR(st.st_mode), flags, target);
     if (!rc && move_to(tree, fd))
         rc = fail(c, "move_mount", target);
     return finish(fd, rc);

@@ -22,8 +22,10 @@ def prepare(d: Draft) -> None:
     """Descriptors of the host that later steps start from, and the namespaces that exist already."""
     d.early(s.Open(s.HOST_PROC, "/proc", w.O_PATH))
     for hierarchy in d.facts.hierarchies:
-        if not _born_in(d):
-            slot = d.cgroups[hierarchy.mount] = d.slot()
+        slot = d.cgroups[hierarchy.mount] = d.slot()
+        if _born_in(d):
+            d.early(s.Open(slot, hierarchy.directory, w.O_PATH))
+        else:
             d.early(s.Open(slot, f"{hierarchy.directory}/cgroup.procs", w.O_WRONLY))
     opened = [(d.slot(), join) for join in d.namespaces.joins]
     for slot, join in opened:
@@ -48,10 +50,7 @@ def cgroups(d: Draft) -> None:
 
 def clone(d: Draft) -> None:
     """clone3, and in order: maps, what the builders asked for, the meeting points, ready, supervision."""
-    into = s.NONE
-    if _born_in(d):
-        into = d.slot()
-        d.early(s.Open(into, d.facts.hierarchies[0].directory, w.O_PATH))
+    into = d.cgroups[d.facts.hierarchies[0].mount] if _born_in(d) else s.NONE
     stdio.pipes(d)
     d.early(s.Clone(d.namespaces.new | (0 if d.launch.supervise else w.CLONE_PARENT), into))
     d.after[:0] = [Planned(s.MONITOR, step) for step in _maps(d)]

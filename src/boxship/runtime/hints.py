@@ -123,8 +123,8 @@ def exec_error(report: Report) -> errors.BoxshipError:
 
 def _interpreter(path: str, head: bytes) -> tuple[str]:
     if head[:2] == b"#!":
-        line = head[2:].partition(b"\n")[0].strip().decode("utf-8", "replace")
-        name = line.split(" ")[0]
+        line = head[2:].partition(b"\n")[0].strip(b" \t").decode("utf-8", "replace")
+        name = line.replace("\t", " ").split(" ")[0]
         more = (
             " (the line ends with a carriage return: a DOS text file)"
             if name.endswith("\r") or line.endswith("\r")

@@ -73,10 +73,10 @@ class Raw:
     def __enter__(self) -> Raw:
         if self.fd >= 0 and os.isatty(self.fd):
             import tty
-            from termios import tcgetattr
+            from termios import TCSANOW, tcgetattr
 
             self.saved = tcgetattr(self.fd)
-            tty.setraw(self.fd)
+            tty.setraw(self.fd, TCSANOW)  # what has been typed already is meant for the container
         return self
 
     def __exit__(self, *_: object) -> None:
