@@ -21,23 +21,26 @@ from boxship.errors import KernelError, PermissionDenied
 
 def runtime_root(name: str) -> str:
     """The directory of running containers: ``boxship`` or ``boxc``. It is not made here."""
-    if os.geteuid() == 0 and not _in_user_namespace():
-        return f"/run/{name}"
     base = os.environ.get("XDG_RUNTIME_DIR")
+    if _is_root() or (os.geteuid() == 0 and not base):
+        return f"/run/{name}"
     return f"{base}/{name}" if base else f"/tmp/{name}-{os.geteuid()}"
 
 
 def cache_root() -> str:
     """Where what can be computed again is kept."""
-    if os.geteuid() == 0 and not _in_user_namespace():
+    if _is_root():
         return "/var/cache/boxship"
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ.get("HOME", "/"), ".cache")
     return f"{base}/boxship"
 
 
-def _in_user_namespace() -> bool:
-    """Root of a user namespace is not root of the host: podman starts runtimes so."""
-    return "_CONTAINERS_ROOTLESS_UID" in os.environ
+def _is_root() -> bool:
+    """Root of the host: root of a user namespace, as rootless engines start their runtimes, is somebody's else."""
+    if os.geteuid() != 0:
+        return False
+    with open("/proc/self/uid_map", "rb") as file:
+        return file.read().split() == [b"0", b"0", b"4294967295"]
 
 
 def private_directory(path: str) -> str:

@@ -170,8 +170,10 @@ def test_state_directory(boxc, bundle, tmp_path):
 
 def test_read_only_state_directory(bundle, tmp_path, boxc_path):
     bundle.write()
-    command = f"mount -t tmpfs -o ro tmpfs {tmp_path}/state && exec {boxc_path} --root {tmp_path}/state/x run --bundle {bundle.path} {bundle.id}"
-    (tmp_path / "state").mkdir()
+    state = tmp_path / "state"
+    state.mkdir()
+    run_there = f"exec {boxc_path} --root {state}/x run --bundle {bundle.path} {bundle.id}"
+    command = f"mount -t tmpfs -o ro tmpfs {state} && {run_there}"
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, check=False, timeout=60
     )

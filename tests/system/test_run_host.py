@@ -13,7 +13,8 @@ import subprocess
 import time
 
 import pytest
-from conftest import BIN
+
+from support import BIN
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -74,7 +75,7 @@ def test_flags(box, tmp_path):
 
 def test_read_only_and_keep(box, tmp_path):
     assert "Read-only file system" in box("run", "--read-only", "host", "--", "touch", "/etc/x").err
-    os.chmod(tmp_path, 0o755)  # noqa: S103
+    os.chmod(tmp_path, 0o755)
     keep = tmp_path / "keep"
     keep.mkdir()
     assert box("run", "--keep", keep, "host", "--", "sh", "-c", "echo kept > /etc/boxship-kept").code == 0
@@ -165,7 +166,7 @@ def test_init_reaps(box, probe):
 
 
 def test_restart_policy(box, tmp_path):
-    os.chmod(tmp_path, 0o777)  # noqa: S103 - the container's root is nobody here
+    os.chmod(tmp_path, 0o777)
     short = box(
         "run",
         "-d",
