@@ -240,3 +240,25 @@ def remove(started_id: str, cgroup: str) -> None:
     group.kill()
     group.remove()
     store().remove(started_id)
+
+
+def run(request: Request) -> int:
+    """Run a container to its end and remove it; its output goes where the caller's goes. Returns its exit code.
+
+    The container must not need more of this process than that: no terminal, no standard input.
+    """
+    from boxship.runtime import monitor
+
+    started = start(draw(request.replace(interactive=False, tty=False, detach=False)))
+    client, code = monitor.Client(started.client), 137
+    try:
+        for kind, data in client.frames():
+            if kind == monitor.EXIT:
+                code = monitor.exit_of(data)[0]
+            elif kind in (monitor.STDOUT, monitor.STDERR):
+                os.write(2 if kind == monitor.STDERR else 1, data)
+    finally:
+        client.close()
+    started.reap()
+    remove(started.drawn.launch.id, started.drawn.group.path)
+    return code
