@@ -62,34 +62,31 @@ def _slow(text: str) -> object:
 
 def dumps(value: object, indent: int | None = None) -> str:
     """The JSON text of plain values: dict, list, tuple, str, int, float, bool, None."""
-    return _write(value, indent, "\n" if indent else "")
+    if indent is not None:
+        return _write(value, indent, "\n")
+    from _json import encode_basestring, encode_basestring_ascii, make_encoder
+
+    for string in (encode_basestring, encode_basestring_ascii):
+        text = "".join(make_encoder(None, _refuse, string, None, ":", ",", False, False, False)(value, 0))
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # lone surrogates, from file names that are not UTF-8: escaped in the second round
+            continue
+        return text
+    raise ValueError("a string that has no JSON form")
 
 
-def _write(value: object, indent: int | None, newline: str) -> str:
-    if isinstance(value, str):
-        return _string(value)
-    if value is None or value is True or value is False:
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, (int, float)):
-        return repr(value)
-    inner = newline + " " * (indent or 0)
-    comma, colon = ("," + inner, ": ") if indent else (",", ":")
-    if isinstance(value, dict):
-        items = [_string(str(k)) + colon + _write(v, indent, inner) for k, v in value.items()]
-        return "{" + (inner + comma.join(items) + newline if items else "") + "}"
-    if isinstance(value, (list, tuple)):
-        items = [_write(v, indent, inner) for v in value]
-        return "[" + (inner + comma.join(items) + newline if items else "") + "]"
+def _refuse(value: object) -> None:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _string(text: str) -> str:
-    from _json import encode_basestring
-
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # lone surrogates, from file names that are not UTF-8
-        from _json import encode_basestring_ascii
-
-        return encode_basestring_ascii(text)
-    return encode_basestring(text)
+def _write(value: object, indent: int, newline: str) -> str:
+    inner = newline + " " * indent
+    if isinstance(value, dict):
+        items = [f"{dumps(str(k))}: {_write(v, indent, inner)}" for k, v in value.items()]
+    elif isinstance(value, (list, tuple)):
+        items = [_write(v, indent, inner) for v in value]
+    else:
+        return dumps(value)
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return opening + (inner + f",{inner}".join(items) + newline if items else "") + closing

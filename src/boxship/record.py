@@ -27,6 +27,9 @@ else:
 class RecordType(type):
     """Collects the annotated fields of a class and of its bases, in order."""
 
+    __fields__: tuple[str, ...]
+    __setters__: tuple[Any, ...]
+
     def __new__(mcs, name: str, bases: tuple[type, ...], space: dict[str, Any]) -> RecordType:
         own = [n for n, t in space.get("__annotations__", {}).items() if not str(t).startswith("ClassVar")]
         inherited = [n for b in bases for n in getattr(b, "__fields__", ())]
@@ -35,7 +38,9 @@ class RecordType(type):
         space["__fields__"] = (*inherited, *(n for n in own if n not in inherited))
         space["__defaults__"] = defaults
         space["__slots__"] = tuple(n for n in own if n not in inherited)
-        return super().__new__(mcs, name, bases, space)
+        cls = super().__new__(mcs, name, bases, space)
+        cls.__setters__ = tuple(getattr(cls, field).__set__ for field in cls.__fields__)
+        return cls
 
 
 class Record(metaclass=RecordType):
@@ -43,9 +48,14 @@ class Record(metaclass=RecordType):
 
     __fields__: ClassVar[tuple[str, ...]]
     __defaults__: ClassVar[dict[str, Any]]
+    __setters__: ClassVar[tuple[Any, ...]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        fields, defaults = self.__fields__, self.__defaults__
+        fields, defaults, setters = self.__fields__, self.__defaults__, self.__setters__
+        if not kwargs and len(args) == len(fields):
+            for setter, value in zip(setters, args):
+                setter(self, value)
+            return
         if len(args) > len(fields):
             raise TypeError(f"{type(self).__name__}: {len(args)} values for {len(fields)} fields")
         values = dict(zip(fields, args))
@@ -53,7 +63,7 @@ class Record(metaclass=RecordType):
             if key not in fields or key in values:
                 raise TypeError(f"{type(self).__name__}: unexpected or repeated field {key!r}")
             values[key] = value
-        for name in fields:
+        for name, setter in zip(fields, setters):
             if name in values:
                 value = values[name]
             elif name in defaults:
@@ -62,7 +72,7 @@ class Record(metaclass=RecordType):
                     value = value.copy()
             else:
                 raise TypeError(f"{type(self).__name__}: missing field {name!r}")
-            object.__setattr__(self, name, value)
+            setter(self, value)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} is frozen; use replace()")

@@ -106,9 +106,7 @@ def draw(request: Request) -> Drawn:
     from boxship.spec.validate import validate
 
     warnings += validate(spec)
-    compiled = compiling.compile_spec(spec, said := list[str]())
-    # Boxship's own profile names system calls of newer kernels than this libseccomp may know: nobody's business.
-    warnings += [line for line in said if request.seccomp or not line.startswith("seccomp:")]
+    compiled = compiling.compile_spec(spec, warnings)
     layout = locate()
     group = Group(layout, f"{request.cgroup_parent or groups.DEFAULT_PARENT}/{full[:SHORT]}")
     settings = limits.settings(groups.resources_of(spec), layout.versions)
@@ -134,10 +132,8 @@ def _with_seccomp(request: Request, spec: oci.Spec) -> oci.Spec:
     if request.seccomp:
         profile = _read_profile(request.seccomp)
     else:
-        from boxship.spec.seccomp_default import default_profile
-
         held = spec.process.capabilities.bounding if spec.process and spec.process.capabilities else []
-        profile = default_profile(held)
+        profile = {"defaultAction": "SCMP_ACT_ERRNO", compiling.DEFAULT_PROFILE: list(held)}
     return spec.replace(linux=spec.linux.replace(seccomp=profile))
 
 

@@ -77,10 +77,16 @@ def names(bits: int) -> list[str]:
     return [name for name, number in NUMBERS.items() if bits & (1 << number)]
 
 
+_last: int | None = None
+
+
 def last_cap() -> int:
     """The highest capability that this kernel knows."""
-    with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
-        return int(file.read())
+    global _last
+    if _last is None:
+        with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
+            _last = int(file.read())
+    return _last
 
 
 def own_bounding() -> int:

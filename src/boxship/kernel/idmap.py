@@ -78,9 +78,14 @@ def _write(pid: int, name: str, ranges: list[tuple[int, int, int]]) -> None:
         ) from None
 
 
+_types: dict[str, int] = {}
+
+
 def can_be_idmapped(path: str, kernel: tuple[int, int]) -> bool:
-    """Whether mounts of the file system at ``path`` take MOUNT_ATTR_IDMAP, by its type."""
-    since = _IDMAPPABLE.get(filesystem_type(path))
+    """Whether mounts of the file system at ``path`` take MOUNT_ATTR_IDMAP, by its type; asked once per path and process."""
+    if path not in _types:
+        _types[path] = filesystem_type(path)
+    since = _IDMAPPABLE.get(_types[path])
     return since is not None and kernel >= since
 
 

@@ -19,6 +19,7 @@ from boxship.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 ALLOW = 0x7FFF0000
@@ -165,13 +166,28 @@ def _argument(arg: dict[str, Any], path: str) -> tuple[int, int, int, int]:
 
 def compile_cached(profile: dict[str, Any], directory: str) -> Filter:
     """As ``compile_profile``, through a directory that only its owner can write."""
-    key = _digest(marshal.dumps((_canonical(profile), _library_stamp(), os.uname()[2:]), 2))
+    return cached(_canonical(profile), lambda: profile, directory)
+
+
+def cached(identity: Any, make: Callable[[], dict[str, Any]], directory: str) -> Filter:
+    """The filter of the profile that ``identity`` stands for (marshal must know its types); ``make`` builds it on a miss."""
+    known = _known.get(identity)
+    if known:
+        return known
+    key = _digest(marshal.dumps((identity, _library_stamp(), os.uname()[2:]), 2))
     path = f"{directory}/{key}"
     found = _read(path)
     if found is None:
-        found = compile_profile(profile)
+        found = compile_profile(make())
         _write(directory, path, found)
+    if len(_known) < _MOST_KNOWN:
+        _known[identity] = found
     return found
+
+
+#: filters of this process, so that a warm one does not read files
+_known: dict[Any, Filter] = {}
+_MOST_KNOWN = 64
 
 
 def _canonical(value: Any) -> Any:

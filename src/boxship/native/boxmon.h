@@ -99,5 +99,5 @@ op op_open, op_open_in, op_pipe, op_close, op_dup, op_write, op_write_slot, op_w
 op op_setns, op_clone, op_wait, op_wake, op_ready;
 op op_open_tree, op_fs_mount, op_set_attr, op_idmap, op_root, op_attach, op_copy_up, op_mask, op_read_only;
 op op_ch_dir, op_mk_dir, op_mk_nod, op_sym_link, op_pivot;
-op op_call, op_set_caps, op_console, op_seccomp, op_notify, op_netlink, op_run;
+op op_call, op_set_caps, op_bound, op_console, op_seccomp, op_notify, op_netlink, op_run;
 op op_lookup, op_barrier, op_init, op_exec, op_take_pty, op_supervise;

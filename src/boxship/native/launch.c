@@ -25,7 +25,7 @@ static op *const ops[OP_COUNT] = {
     [OP_PIVOT] = op_pivot, [OP_CALL] = op_call, [OP_CONSOLE] = op_console, [OP_SECCOMP] = op_seccomp,
     [OP_NOTIFY] = op_notify, [OP_NETLINK] = op_netlink, [OP_RUN] = op_run, [OP_LOOKUP] = op_lookup,
     [OP_BARRIER] = op_barrier, [OP_INIT] = op_init, [OP_EXEC] = op_exec, [OP_TAKE_PTY] = op_take_pty,
-    [OP_SUPERVISE] = op_supervise, [OP_CH_DIR] = op_ch_dir, [OP_SET_CAPS] = op_set_caps,
+    [OP_SUPERVISE] = op_supervise, [OP_CH_DIR] = op_ch_dir, [OP_SET_CAPS] = op_set_caps, [OP_BOUND] = op_bound,
 };
 
 int fail(struct ctx *c, const char *call, const char *path)

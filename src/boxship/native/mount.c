@@ -142,6 +142,8 @@ int op_attach(struct ctx *c, struct cell *a)
     int rc = check_target(c, fd, S_ISDIR(st.st_mode), flags, target);
     if (!rc && move_to(tree, fd))
         rc = fail(c, "move_mount", target);
+    if (!rc)
+        set_slot(c, a[ATTACH_SLOT].u, -1);
     return finish(fd, rc);
 }
 

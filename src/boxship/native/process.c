@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -37,6 +38,14 @@ int op_call(struct ctx *c, struct cell *a)
         x[0] = (uint64_t)c->child; /* raised for the child by the monitor, which may */
     if (syscall(numbers[a[CALL_WHICH].u], x[0], x[1], x[2], x[3], x[4]) < 0)
         return fail(c, names[a[CALL_WHICH].u], shown);
+    return 0;
+}
+
+int op_bound(struct ctx *c, struct cell *a)
+{
+    for (uint64_t cap = 0; cap <= a[BOUND_LAST].u; cap++)
+        if (!(a[BOUND_KEEP].u >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
+            return fail(c, "prctl", "PR_CAPBSET_DROP");
     return 0;
 }
 

@@ -34,8 +34,10 @@ def mount_cgroup(d: Draft, target: str, options: Options) -> None:
         if len(hierarchy.controllers) > 1:
             for controller in hierarchy.controllers:
                 d.child(s.SymLink(_name(hierarchy), f"{target}/{controller}"))
-    d.child(s.SetAttr(top, attrs, 0, 0, 0))
-    d.child(s.Close(top))
+    made = d.slot()
+    d.child(s.OpenIn(made, target, w.O_PATH))
+    d.child(s.SetAttr(made, attrs, 0, 0, 0))
+    d.child(s.Close(made))
 
 
 def _name(hierarchy: Hierarchy) -> str:
@@ -52,4 +54,3 @@ def _one(d: Draft, hierarchy: Hierarchy, target: str, attrs: int) -> None:
     else:
         d.child(s.FsMount(slot, "cgroup", ["source=cgroup", *hierarchy.controllers], attrs))
     d.child(s.Attach(slot, target, 0))
-    d.child(s.Close(slot))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from boxship.plan import steps as s
 from boxship.plan import words as w
 from boxship.plan.build import search_path
+from boxship.plan.joins import born_in, moves, open_groups
 from boxship.plan.wire import Planned
 
 TYPE_CHECKING = False
@@ -18,15 +19,10 @@ def command(
 ) -> list[Planned]:
     """Everything is the caller's own but the cgroups."""
     before: list[s.Step] = []
-    inside: list[s.Step] = []
-    for number, hierarchy in enumerate(hierarchies):
-        path = f"{hierarchy.directory}/cgroup.procs"
-        before.append(s.Open(s.FIRST_FREE + number, path, w.O_WRONLY))
-        inside.append(s.WriteSlot(s.FIRST_FREE + number, b"0", path))
+    numbers = iter(range(s.FIRST_FREE, s.LAST_FREE))
+    slots = open_groups(hierarchies, lambda: next(numbers), before.append)
+    inside = moves(hierarchies, slots)
     inside += [s.Open(s.ROOT, "/", w.O_PATH), s.ChDir(cwd), s.Lookup(argv[0], search_path(env)), s.Exec(argv, env)]
-    after: list[s.Step] = [s.Ready(), supervise]
-    return [
-        *(Planned(s.MONITOR, step) for step in [*before, s.Clone(0, s.NONE)]),
-        *(Planned(s.CHILD, step) for step in inside),
-        *(Planned(s.MONITOR, step) for step in after),
-    ]
+    before.append(s.Clone(0, born_in(hierarchies, slots)))
+    sides = ((s.MONITOR, before), (s.CHILD, inside), (s.MONITOR, [s.Ready(), supervise]))
+    return [Planned(side, step) for side, steps in sides for step in steps]

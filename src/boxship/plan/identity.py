@@ -122,9 +122,7 @@ def ids(d: Draft, process: Process) -> None:
     """Bounding set, groups, ids, capabilities, ambient set, no_new_privs: in the order of capabilities(7)."""
     compiled, user = d.compiled, process.user
     if compiled.bounding is not None:
-        for cap in range(compiled.last_cap + 1):
-            if not compiled.bounding & (1 << cap):
-                d.call("prctl", w.PR_CAPBSET_DROP, cap)
+        d.child(s.Bound(compiled.bounding, compiled.last_cap))
         d.call("prctl", w.PR_SET_KEEPCAPS, 1)
     if _may_set_groups(d):
         groups = struct.pack(f"<{len(user.additional_gids)}I", *user.additional_gids)

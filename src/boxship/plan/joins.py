@@ -13,7 +13,10 @@ from boxship.plan.wire import Planned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from boxship.plan.draft import Draft
+    from boxship.plan.facts import Hierarchy
 
 HELPER_TIMEOUT_MS = 10_000
 
@@ -21,12 +24,7 @@ HELPER_TIMEOUT_MS = 10_000
 def prepare(d: Draft) -> None:
     """Descriptors of the host that later steps start from, and the namespaces that exist already."""
     d.early(s.Open(s.HOST_PROC, "/proc", w.O_PATH))
-    for hierarchy in d.facts.hierarchies:
-        slot = d.cgroups[hierarchy.mount] = d.slot()
-        if _born_in(d):
-            d.early(s.Open(slot, hierarchy.directory, w.O_PATH))
-        else:
-            d.early(s.Open(slot, f"{hierarchy.directory}/cgroup.procs", w.O_WRONLY))
+    d.cgroups = open_groups(d.facts.hierarchies, d.slot, d.early)
     opened = [(d.slot(), join) for join in d.namespaces.joins]
     for slot, join in opened:
         d.early(s.Open(slot, join.path, w.O_RDONLY))
@@ -34,23 +32,42 @@ def prepare(d: Draft) -> None:
         d.early(s.Setns(slot, join.flag, join.path))
 
 
-def _born_in(d: Draft) -> bool:
-    """On cgroup2 alone the child is born in its cgroup: no migration, no lock (CLONE_INTO_CGROUP, Linux 5.7)."""
-    found = d.facts.hierarchies
-    return len(found) == 1 and found[0].version == 2
+def open_groups(hierarchies: list[Hierarchy], slot: Callable[[], int], add: Callable[[s.Step], None]) -> dict[str, int]:
+    """The monitor opens the container's groups with its own rights; returns the slot of each hierarchy.
+
+    Neither way takes the lock over all processes of the system, which may have to wait many milliseconds for
+    an RCU grace period: on v1 a single thread moves itself through ``tasks`` (Linux 5.5), on v2 the child is
+    born in its group (CLONE_INTO_CGROUP, Linux 5.7).
+    """
+    found = {}
+    for hierarchy in hierarchies:
+        found[hierarchy.mount] = slot()
+        if hierarchy.version == 2:
+            add(s.Open(found[hierarchy.mount], hierarchy.directory, w.O_PATH))
+        else:
+            add(s.Open(found[hierarchy.mount], f"{hierarchy.directory}/tasks", w.O_WRONLY))
+    return found
+
+
+def moves(hierarchies: list[Hierarchy], slots: dict[str, int]) -> list[s.Step]:
+    """The child moves itself, by descriptors that the monitor has opened."""
+    return [s.WriteSlot(slots[h.mount], b"0", f"{h.directory}/tasks") for h in hierarchies if h.version == 1]
+
+
+def born_in(hierarchies: list[Hierarchy], slots: dict[str, int]) -> int:
+    """The slot of the cgroup2 directory for clone3."""
+    return next((slots[h.mount] for h in hierarchies if h.version == 2), s.NONE)
 
 
 def cgroups(d: Draft) -> None:
-    """The child moves itself, by descriptors that the monitor opened with its own rights."""
-    for hierarchy in d.facts.hierarchies:
-        if not _born_in(d):
-            path = f"{hierarchy.directory}/cgroup.procs"
-            d.child(s.WriteSlot(d.cgroups[hierarchy.mount], b"0", path))
+    """The child joins its cgroups."""
+    for step in moves(d.facts.hierarchies, d.cgroups):
+        d.child(step)
 
 
 def clone(d: Draft) -> None:
     """clone3, and in order: maps, what the builders asked for, the meeting points, ready, supervision."""
-    into = d.cgroups[d.facts.hierarchies[0].mount] if _born_in(d) else s.NONE
+    into = born_in(d.facts.hierarchies, d.cgroups)
     stdio.pipes(d)
     d.early(s.Clone(d.namespaces.new | (0 if d.launch.supervise else w.CLONE_PARENT), into))
     d.after[:0] = [Planned(s.MONITOR, step) for step in _maps(d)]

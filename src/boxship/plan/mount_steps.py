@@ -76,7 +76,7 @@ class Root(Step):
 
 
 class Attach(Step):
-    """move_mount(2) of ``slot`` onto ``target``, resolved in the root and made when it is missing.
+    """move_mount(2) of ``slot`` onto ``target``, resolved in the root and made when it is missing; then the slot is closed.
 
     ``flags``: ATTACH_NOFOLLOW refuses symlinks on the way, ATTACH_PROC allows a target inside procfs.
     """

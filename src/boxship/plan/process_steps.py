@@ -166,6 +166,17 @@ class Supervise(Step):
         return f"supervise in {self.directory}"
 
 
+class Bound(Step):
+    """prctl(2) PR_CAPBSET_DROP of every capability up to ``last`` that is not in ``keep``."""
+
+    code = 41
+    keep: int
+    last: int
+
+    def describe(self) -> str:
+        return f"prctl(PR_CAPBSET_DROP, all but {self.keep:#x})"
+
+
 class SetCaps(Step):
     """capset(2): effective, permitted and inheritable set."""
 

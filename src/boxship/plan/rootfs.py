@@ -150,7 +150,6 @@ def clean(path: str) -> str:
 def _attach(d: Draft, slot: int, target: str, *, nofollow: bool = False) -> None:
     flags = (s.ATTACH_NOFOLLOW if nofollow else 0) | (s.ATTACH_PROC if may_cover(target) else 0)
     d.child(s.Attach(slot, target, flags))
-    d.child(s.Close(slot))
 
 
 def _propagate(d: Draft, slot: int, options: Options, default: int) -> None:

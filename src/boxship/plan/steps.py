@@ -32,6 +32,7 @@ from boxship.plan.mount_steps import (
 )
 from boxship.plan.process_steps import (
     Barrier,
+    Bound,
     Call,
     Console,
     Exec,
@@ -110,6 +111,7 @@ __all__ = [
     "SYNC",
     "Attach",
     "Barrier",
+    "Bound",
     "Call",
     "ChDir",
     "Clone",

@@ -76,8 +76,7 @@ _C_SLOTS = (
     "STDERR_MONITOR",
 )
 
-_HEAD = struct.Struct("<IHBB")
-_CELL = struct.Struct("<QII")
+_U64, _U = 0xFFFF_FFFF_FFFF_FFFF, ord("u")
 _FIXED = struct.Struct("<Q" + "".join(code for _, code, _ in HEADER))
 _PAIR = struct.Struct("<ii")
 _KINDS = {"int": "u", "str": "s", "bytes": "b", "list[str]": "a"}
@@ -111,19 +110,19 @@ def encode(
 
 def _encode_step(line: Planned) -> bytes:
     step = line.step
-    kinds = _signatures[type(step)]
-    cells, data = b"", b""
-    start = _HEAD.size + _CELL.size * len(kinds)
+    kinds, packer = _layouts[type(step)]
+    numbers: list[int] = []
+    data, at = b"", packer.size
     for kind, name in zip(kinds, step.__fields__):
         value = getattr(step, name)
         if kind == "u":
-            cells += _CELL.pack(value & 0xFFFF_FFFF_FFFF_FFFF, 0, ord("u"))
+            numbers += (value & _U64, 0, _U)
             continue
-        raw, length = _encode_value(kind, value, start + len(data))
-        cells += _CELL.pack(start + len(data), length, ord(kind))
+        raw, length = _encode_value(kind, value, at)
+        numbers += (at, length, ord(kind))
         data += raw
-    size = start + len(data)
-    return _HEAD.pack(size, step.code, line.side, line.optional) + cells + data
+        at += len(raw)
+    return packer.pack(at, step.code, line.side, line.optional, *numbers) + data
 
 
 def _encode_value(kind: str, value: object, at: int) -> tuple[bytes, int]:
@@ -243,7 +242,8 @@ def _enum(name: str, members: dict[str, int]) -> list[str]:
     return [f"enum {name} {{ {inside} }};".replace("enum  {", "enum {"), ""]
 
 
-_signatures = {step: signature(step) for step in s.STEPS}
+#: step → its signature, and its head and cells as one struct
+_layouts = {step: (signature(step), struct.Struct("<IHBB" + "QII" * len(step.__fields__))) for step in s.STEPS}
 
 if __name__ == "__main__":
     import sys

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from boxship.spec.oci import Process, Spec
 
 _CAP_SYS_RESOURCE = 1 << 24
+#: In Boxship's own specifications: the default profile for these capabilities, which is built only when it is not compiled yet.
+DEFAULT_PROFILE = "x-boxship-default"
 
 
 def compile_spec(spec: Spec, warnings: list[str]) -> Compiled:
@@ -75,13 +77,26 @@ def _seccomp(profile: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
 
     if profile.get("defaultAction") == "SCMP_ACT_ALLOW" and not profile.get("syscalls"):
         return {}
-    found = seccomp.compile_cached(profile, f"{cache_root()}/seccomp")
+    directory = f"{cache_root()}/seccomp"
+    own = profile.get(DEFAULT_PROFILE)
+    if own is not None:
+        from boxship import __version__
+
+        found = seccomp.cached((__version__, *own), lambda: _default_profile(own), directory)
+        return {"seccomp": found.program, "seccomp_flags": found.flags}
+    found = seccomp.compile_cached(profile, directory)
     if found.ignored:
         warnings.append(
             f"seccomp: this libseccomp does not know {', '.join(found.ignored[:8])}"
             f"{' …' if len(found.ignored) > 8 else ''}: the default action holds for them"
         )
     return {"seccomp": found.program, "seccomp_flags": found.flags, "seccomp_notify": found.notify}
+
+
+def _default_profile(capabilities: list[str]) -> dict[str, Any]:
+    from boxship.spec.seccomp_default import default_profile
+
+    return default_profile(capabilities)
 
 
 def _scheduling(process: Process) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Created(Record):
     warnings: list[str]
     plan: list[Planned]
     before: list[str]
+    spec: oci.Spec
 
 
 def read_bundle(options: Options) -> tuple[oci.Spec, bytes, list[str]]:
@@ -108,7 +109,7 @@ def create(store: Store, name: str, options: Options) -> Created:
         if options.pid_file:
             write_atomically(os.path.abspath(options.pid_file), str(launched.pid).encode())
         undo.forget()
-    return Created(state, launched, [*warnings, *launched.warnings], plan, describe(group, settings, directory))
+    return Created(state, launched, [*warnings, *launched.warnings], plan, describe(group, settings, directory), spec)
 
 
 def _record(spec: oci.Spec, name: str, options: Options, group: groups.Group) -> State:

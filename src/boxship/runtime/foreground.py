@@ -50,8 +50,8 @@ def run(parsed: Parsed) -> int:
         made = creating.create(found, name, wanted.replace(console_fd=pair.child_end) if pair else wanted)
         warn(parsed, made.warnings)
         _trace(parsed, made)
-        spec = lifecycle.specification(found, made.state)
-        warn(parsed, lifecycle.run_hooks(found, made.state, spec, "poststart", lifecycle.RUNNING))
+        spec = made.spec
+        warn(parsed, lifecycle.run_hooks(made.state, spec, "poststart", lifecycle.RUNNING))
         if not attached:
             return 0
         has_terminal = bool(spec.process and spec.process.terminal)

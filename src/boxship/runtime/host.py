@@ -17,15 +17,33 @@ if TYPE_CHECKING:
 _CAP_SYS_ADMIN = 21
 
 
+_version: tuple[int, int] | None = None
+_privileged: tuple[int, bool] | None = None
+
+
 def kernel_version() -> tuple[int, int]:
     """(6, 18) on Linux 6.18.x."""
+    global _version
+    if _version is None:
+        _version = _read_version()
+    return _version
+
+
+def _read_version() -> tuple[int, int]:
     major, _, rest = os.uname().release.partition(".")
     minor = "".join(c for c in rest.partition(".")[0] if c.isdigit())
     return int(major), int(minor or 0)
 
 
 def privileged() -> bool:
-    """Whether this process has CAP_SYS_ADMIN over the initial user namespace."""
+    """Whether this process has CAP_SYS_ADMIN over the initial user namespace; asked again when its user id has changed."""
+    global _privileged
+    if _privileged is None or _privileged[0] != os.geteuid():
+        _privileged = (os.geteuid(), _is_privileged())
+    return _privileged[1]
+
+
+def _is_privileged() -> bool:
     with open("/proc/self/status", "rb") as file:
         effective = int(file.read().partition(b"CapEff:")[2].split(None, 1)[0], 16)
     if not effective & (1 << _CAP_SYS_ADMIN):

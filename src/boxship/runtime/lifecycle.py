@@ -67,7 +67,7 @@ def start(store: Store, name: str) -> list[str]:
         finally:
             os.close(reader)
         spec = specification(store, state)
-        return run_hooks(store, state, spec, "poststart", RUNNING)
+        return run_hooks(state, spec, "poststart", RUNNING)
     finally:
         os.close(lock)
 
@@ -107,7 +107,7 @@ def _await_exec(reader: int) -> None:
         raise failure_at_start(failed[0])
 
 
-def run_hooks(store: Store, state: State, spec: Spec, kind: str, status_word: str) -> list[str]:
+def run_hooks(state: State, spec: Spec, kind: str, status_word: str) -> list[str]:
     """poststart and poststop: a failure is a warning, the container goes on as it is."""
     hooks = getattr(spec.hooks, kind, None) if spec.hooks else None
     if not hooks:
@@ -248,7 +248,9 @@ def _end(state: State) -> None:
 
 def _poststop(store: Store, state: State) -> list[str]:
     try:
-        spec = specification(store, state)
+        with open(f"{store.directory(state.id)}/config.json", "rb") as file:
+            if b'"poststop"' not in file.read():  # most have none: reading it all would be for nothing
+                return []
     except FileNotFoundError:
         return []
-    return run_hooks(store, state, spec, "poststop", STOPPED)
+    return run_hooks(state, specification(store, state), "poststop", STOPPED)

@@ -166,14 +166,32 @@ def _dict(item: Decoder) -> Decoder:
 def encode(value: object) -> object:
     """Back to JSON: defaults are left out, so that what was absent stays absent."""
     if isinstance(value, Record):
-        defaults = type(value).__defaults__
-        return {
-            json_name(name): encode(item)
-            for name, item in value.as_dict().items()
-            if name not in defaults or item != defaults[name]
-        }
+        return _encode_record(value)
     if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
     if isinstance(value, dict):
         return {key: encode(item) for key, item in value.items()}
     return value
+
+
+_NO_DEFAULT = object()
+_shapes: dict[type, list[tuple[str, str, object, bool]]] = {}
+
+
+def _encode_record(record: Record) -> dict[str, object]:
+    cls, found = type(record), {}
+    shape = _shapes.get(cls)
+    if shape is None:
+        shape = _shapes[cls] = [
+            (name, json_name(name), cls.__defaults__.get(name, _NO_DEFAULT), cls.__annotations__[name] in _PLAIN)
+            for name in cls.__fields__
+        ]
+    for name, key, default, plain in shape:
+        value = getattr(record, name)
+        if default is _NO_DEFAULT or value != default:
+            found[key] = value if plain else encode(value)
+    return found
+
+
+#: types whose values are JSON already
+_PLAIN = {"str", "bool", "json", "list[str]", "dict[str, str]", *INTEGERS, *(f"{kind} | None" for kind in INTEGERS)}

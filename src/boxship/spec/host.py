@@ -120,7 +120,6 @@ def _mounts(request: Request) -> list[oci.Mount]:
         if host_network
         else oci.Mount("/sys", "sysfs", "sysfs", sys_options),
         oci.Mount("/run", "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=755", "size=65536k"]),
-        oci.Mount("/tmp", "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777"]),
     ]
     if not host_network:
         mounts.append(oci.Mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"]))

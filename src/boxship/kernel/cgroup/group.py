@@ -219,9 +219,14 @@ class Group:
 
     def remove(self) -> None:
         """rmdir the group and those below it, in every hierarchy; processes must be gone or going."""
-        for top in self.directories:
-            for directory in reversed(list(tree(top))):
-                _rmdir(directory)
+        for top in self._all():
+            try:
+                os.rmdir(top)  # the usual case: empty, nothing below it
+            except FileNotFoundError:
+                continue
+            except OSError:
+                for directory in reversed(list(tree(top))):
+                    _rmdir(directory)
 
     def oom_kills(self) -> int:
         """How often the kernel's OOM killer has struck in this group."""
