@@ -6,6 +6,7 @@ usage: fuzz_spec.py SECONDS [SEED]
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import sys
@@ -56,7 +57,7 @@ def _mutate_value(value: object, dice: random.Random) -> None:
         key = dice.choice(keys)
         inner = value[key]  # type: ignore[index]
         if not isinstance(inner, (dict, list)) or not inner or dice.random() < 0.3:
-            value[key] = dice.choice(RUBBISH)  # type: ignore[index]
+            value[key] = copy.deepcopy(dice.choice(RUBBISH))  # type: ignore[index]
             return
         value = inner
 

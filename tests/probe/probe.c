@@ -214,7 +214,9 @@ static int alloc(long mib)
         return result("malloc", -1);
     memset(p, 1, (size_t)mib << 20);
     printf("allocated: %ld\n", mib);
-    return p[0] != 1;
+    int wrong = p[0] != 1;
+    free(p);
+    return wrong;
 }
 
 int main(int argc, char **argv)

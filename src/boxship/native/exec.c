@@ -19,7 +19,7 @@ static int exec_fail(struct ctx *c, const char *call, const char *path)
     struct statvfs fs;
     char why = '-';
     if (stat(path, &st) == 0 && statvfs(path, &fs) == 0)
-        why = S_ISDIR(st.st_mode) ? 'd' : fs.f_flag & ST_NOEXEC ? 'x' : st.st_mode & 0111 ? 'f' : 'p';
+        why = S_ISDIR(st.st_mode) ? 'd' : (fs.f_flag & ST_NOEXEC) ? 'x' : (st.st_mode & 0111) ? 'f' : 'p';
     c->detail[0] = why;
     c->detail_len = 1;
     int fd = why == 'f' ? open(path, O_RDONLY | O_CLOEXEC) : -1;

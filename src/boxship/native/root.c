@@ -19,7 +19,7 @@
 int root_open(struct ctx *c, const char *path, uint64_t flags, uint64_t resolve)
 {
     /* openat2(2) takes no more flags with O_PATH than those it has a use for. */
-    struct open_how how = {.flags = flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY),
+    struct open_how how = {.flags = flags | O_CLOEXEC | ((flags & O_PATH) ? 0 : O_NOCTTY),
                            .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve};
     for (;;) {
         int fd = (int)syscall(SYS_openat2, c->slot[SLOT_ROOT], *path ? path : "/", &how, sizeof how);

@@ -93,7 +93,7 @@ def hide(d: Draft) -> None:
     """sysctls, then read-only and masked paths, which would cover them. Before pivot_root: /dev/null is still the host's."""
     for key, value in d.spec.linux.sysctl.items():
         path = key if "/" in key else key.replace(".", "/")
-        d.child(s.Write(s.HOST_PROC, f"sys/{path}", value.encode()))
+        d.child(s.Write(s.HOST_PROC, f"sys/{path}", w.raw_bytes(value)))
     if d.namespaces.made(w.CLONE_NEWNS):
         rootfs.hide(d)
 
@@ -111,7 +111,7 @@ def names(d: Draft) -> None:
     """Host name and domain name."""
     for call, name in (("sethostname", d.spec.hostname), ("setdomainname", d.spec.domainname)):
         if name:
-            raw = name.encode()
+            raw = w.raw_bytes(name)
             d.call(call, 0, len(raw), at=0, data=raw)
 
 

@@ -43,7 +43,7 @@ def session(d: Draft) -> None:
     if d.launch.keyring:
         label = d.spec.process.selinux_label if d.spec.process else ""
         if label:
-            d.child(s.Write(s.HOST_PROC, "thread-self/attr/keycreate", label.encode()), optional=True)
+            d.child(s.Write(s.HOST_PROC, "thread-self/attr/keycreate", w.raw_bytes(label)), optional=True)
         # A kernel without key quota or with keyctl filtered away can do without: as optional as in runc.
         name = f"{KEYRING}{d.launch.id}".encode() + b"\0"
         d.call("keyctl", w.KEYCTL_JOIN_SESSION_KEYRING, at=1, data=name, optional=True)
@@ -89,7 +89,7 @@ def label(d: Draft) -> None:
     """The security label that the next exec takes on, written to the host's own procfs."""
     if d.compiled.exec_label:
         path, text = d.compiled.exec_label
-        d.child(s.Write(s.HOST_PROC, path, text.encode()))
+        d.child(s.Write(s.HOST_PROC, path, w.raw_bytes(text)))
 
 
 def filter_early(d: Draft, process: Process) -> None:

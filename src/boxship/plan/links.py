@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 
 from boxship.plan.steps import Netlink
+from boxship.plan.words import raw_bytes
 
 RTM_NEWLINK, RTM_NEWADDR = 16, 20
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL = 1, 4, 0x400, 0x200
@@ -41,14 +42,14 @@ def loopback() -> Netlink:
 
 def move(index: int, name: str) -> Netlink:
     """The monitor moves device ``index`` into the child's network namespace, as ``name``."""
-    rename = attribute(IFLA_IFNAME, name.encode() + b"\0")
+    rename = attribute(IFLA_IFNAME, raw_bytes(name) + b"\0")
     data = link(index, up=False, attributes=rename + attribute(IFLA_NET_NS_PID, struct.pack("<I", 0)))
     return Netlink(data, len(data) - 4, f"move {name} into the container")
 
 
 def up(name: str) -> Netlink:
     """Bring the device ``name`` up."""
-    return Netlink(link(0, up=True, attributes=attribute(IFLA_IFNAME, name.encode() + b"\0")), 0, f"{name} up")
+    return Netlink(link(0, up=True, attributes=attribute(IFLA_IFNAME, raw_bytes(name) + b"\0")), 0, f"{name} up")
 
 
 def address(index: int, family: int, prefix: int, value: bytes) -> bytes:

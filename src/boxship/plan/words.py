@@ -96,6 +96,11 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 CLOSE_RANGE_CLOEXEC = 4
 
 
+def raw_bytes(text: str) -> bytes:
+    """Text as the kernel takes it; bytes that were not UTF-8 when Python read them come back as they were."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _bits(value: int, names: dict[int, str]) -> list[str]:
     known = [name for bit, name in names.items() if value & bit]
     rest = value & ~sum(bit for bit in names)

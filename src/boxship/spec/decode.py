@@ -119,6 +119,11 @@ def _string(value: object, path: str) -> object:
         raise wrong(path, "a string", value)
     if "\0" in value:
         raise SpecError(path, "a NUL character is not allowed")
+    if not value.isascii():
+        try:
+            value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise SpecError(path, "half of a surrogate pair is not a character") from None
     return value
 
 

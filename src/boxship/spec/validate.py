@@ -152,7 +152,7 @@ def _names(spec: Spec, p: Problems) -> None:
     for key, value in (("hostname", spec.hostname), ("domainname", spec.domainname)):
         if value:
             p.require(_has(spec.linux, "uts"), f"$.{key}", "needs a uts namespace, or it would rename the host")
-            p.require(len(value.encode()) <= 64, f"$.{key}", "is longer than 64 bytes")
+            p.require(len(value.encode("utf-8", "surrogateescape")) <= 64, f"$.{key}", "is longer than 64 bytes")
 
 
 def _mounts(spec: Spec, p: Problems) -> None:
@@ -248,7 +248,7 @@ def _devices(linux: Linux, p: Problems) -> None:
         p.require(_has(linux, "network"), f"$.linux.netDevices.{name}", "needs a network namespace")
         for text in (name, moved.name or name):
             p.require(
-                0 < len(text.encode()) < 16 and "/" not in text and text not in (".", ".."),
+                0 < len(text.encode("utf-8", "surrogateescape")) < 16 and "/" not in text and text not in (".", ".."),
                 f"$.linux.netDevices.{name}",
                 f"{text!r} is not the name of a network device",
             )
