@@ -156,7 +156,7 @@ def traces() -> dict[str, set[str]]:
             mount = pathlib.Path(line.split()[4])
             groups |= {
                 str(p)
-                for parent in ("", "boxship")
+                for parent in ("", "boxship", "boxc")
                 for p in (mount / parent).glob("*")
                 if p.is_dir() and "boxship" in str(p)
             }

@@ -75,7 +75,7 @@ def test_failure_at_every_step_of_a_bundle(bundle, monkeypatch):
         at += 1
         if at > Broken.length:
             break
-    assert at > 80
+    assert at > 60
     after = traces()
     assert {k: after[k] - before[k] for k in after if after[k] - before[k]} == {}
     assert open_descriptors() == descriptors
@@ -102,7 +102,7 @@ def test_failure_at_every_step_of_run_host(monkeypatch):
         at += 1
         if at > Broken.length:
             break
-    assert failures > 60
+    assert failures > 50
     after = traces()
     assert {k: after[k] - before[k] for k in after if after[k] - before[k]} == {}
     assert open_descriptors() == descriptors

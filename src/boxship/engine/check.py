@@ -65,8 +65,8 @@ def _bundles(repair: bool) -> list[str]:
 
 
 def _cgroups(repair: bool) -> list[str]:
-    """Groups below Boxship's own parent that belong to no container."""
-    known = {*store().names(), *Store(runtime_root("boxc")).names()}
+    """Groups below the parent of ``box``'s own containers that belong to none of them."""
+    known = set(store().names())
     names: set[str] = set()
     for mount in locate().hierarchies:
         try:

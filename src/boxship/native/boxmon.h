@@ -86,7 +86,7 @@ void reset_signals(void);
 /* root.c: paths below the container's root */
 int root_open(struct ctx *c, const char *path, uint64_t flags, uint64_t resolve);
 int root_make(struct ctx *c, const char *path, bool directory, uint64_t resolve, mode_t mode);
-int root_parent(struct ctx *c, const char *path, char name[256]);
+int root_parent(struct ctx *c, const char *path, char name[256], uint64_t resolve);
 
 /* sockets.c */
 int send_fd(int socket, int fd, const void *data, size_t len);

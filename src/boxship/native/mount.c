@@ -204,14 +204,14 @@ int op_mk_dir(struct ctx *c, struct cell *a)
 
 int op_ch_dir(struct ctx *c, struct cell *a)
 {
-    int fd = root_make(c, a[CH_DIR_PATH].s, true, 0, 0755);
-    return fd < 0 ? -1 : finish(fd, fchdir(fd) ? fail(c, "chdir", a[CH_DIR_PATH].s) : 0);
+    int fd = root_open(c, a[CH_DIR_PATH].s, O_PATH | O_DIRECTORY, 0);
+    return fd < 0 ? fail(c, "chdir", a[CH_DIR_PATH].s) : finish(fd, fchdir(fd) ? fail(c, "chdir", a[CH_DIR_PATH].s) : 0);
 }
 
 int op_sym_link(struct ctx *c, struct cell *a)
 {
     char name[256];
-    int dir = root_parent(c, a[SYM_LINK_PATH].s, name);
+    int dir = root_parent(c, a[SYM_LINK_PATH].s, name, RESOLVE_NO_SYMLINKS);
     if (dir < 0)
         return -1;
     int rc = symlinkat(a[SYM_LINK_TARGET].s, dir, name) && errno != EEXIST ? fail(c, "symlinkat", a[SYM_LINK_PATH].s) : 0;
@@ -232,8 +232,11 @@ static int bind_device(struct ctx *c, const char *path, mode_t mode, dev_t dev)
         return fail(c, "open_tree", path);
     int rc = 0, fd = -1;
     struct stat st;
+    const struct mount_attr safe = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC};
     if (fstat(tree, &st) || (st.st_mode & S_IFMT) != (mode & S_IFMT) || st.st_rdev != dev)
         rc = refuse(c, ENODEV, "open_tree", path);
+    else if (set_attr(tree, &safe, false))
+        rc = fail(c, "mount_setattr", path);
     else if ((fd = root_make(c, path, false, 0, 0644)) < 0)
         rc = -1;
     else if (move_to(tree, fd))
@@ -247,7 +250,7 @@ int op_mk_nod(struct ctx *c, struct cell *a)
     const char *path = a[MK_NOD_PATH].s;
     mode_t mode = (mode_t)a[MK_NOD_MODE].u;
     dev_t dev = makedev((unsigned)a[MK_NOD_MAJOR].u, (unsigned)a[MK_NOD_MINOR].u);
-    int dir = root_parent(c, path, name), rc = 0;
+    int dir = root_parent(c, path, name, RESOLVE_NO_SYMLINKS), rc = 0;
     if (dir < 0)
         return -1;
     if (mknodat(dir, name, mode, dev)) {

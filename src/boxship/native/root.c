@@ -111,7 +111,7 @@ int root_make(struct ctx *c, const char *target, bool directory, uint64_t resolv
 }
 
 /* The directory that `path` lies in, made when missing; the last component goes to `name`. */
-int root_parent(struct ctx *c, const char *path, char name[256])
+int root_parent(struct ctx *c, const char *path, char name[256], uint64_t resolve)
 {
     char parent[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -119,5 +119,5 @@ int root_parent(struct ctx *c, const char *path, char name[256])
     if (snprintf(name, 256, "%s", base) >= 256 || strlen(path) >= PATH_MAX)
         return refuse(c, ENAMETOOLONG, "openat2", path);
     snprintf(parent, sizeof parent, "%.*s", (int)(base - path), path);
-    return root_make(c, parent, true, 0, 0755);
+    return root_make(c, parent, true, resolve, 0755);
 }

@@ -67,6 +67,8 @@ def root(d: Draft) -> None:
         rootfs.root(d)
         rootfs.mounts(d)
         rootfs.devices(d)
+        if d.spec.process:
+            d.child(s.MkDir(rootfs.clean(d.spec.process.cwd), 0o755))
     else:
         d.child(s.Open(s.ROOT, rootfs.path(d), w.O_PATH))
 
@@ -82,11 +84,11 @@ def created(d: Draft) -> None:
         d.child(s.Wake())
         d.meet(s.Wait())
         for kind, hook in outside:
-            d.meet(hooks.run(hook, kind, data, pid_at))
+            d.meet(hooks.run(hook, kind, data, pid_at, d.launch.environment))
         d.meet(s.Wake())
         d.child(s.Wait())
     for hook in wanted.create_container:
-        d.child(hooks.run(hook, "createContainer", data, pid_at))
+        d.child(hooks.run(hook, "createContainer", data, pid_at, d.launch.environment))
 
 
 def hide(d: Draft) -> None:
@@ -139,7 +141,7 @@ def program(d: Draft) -> None:
     if d.spec.hooks:
         data, pid_at = hooks.state(d.spec, d.launch, "created")
         for hook in d.spec.hooks.start_container:
-            d.child(hooks.run(hook, "startContainer", data, pid_at))
+            d.child(hooks.run(hook, "startContainer", data, pid_at, d.launch.environment))
     stdio.redirect(d)
     if not d.compiled.seccomp_notify:
         identity.filter_late(d, process)

@@ -29,7 +29,7 @@ class Draft:
         self.inside: list[Planned] = []
         self.meetings: list[Planned] = []
         self.cgroups: dict[str, int] = {}
-        self._next = s.FIRST_FREE + launch.preserve
+        self._next = s.FIRST_FREE + len(launch.preserve)
 
     def slot(self) -> int:
         """A slot that no other step of this plan uses."""

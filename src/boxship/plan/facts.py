@@ -88,9 +88,11 @@ class Launch(Record):
     chown: list[int] = []
     #: stop before exec until `start` writes to the fifo
     barrier: bool = False
-    #: descriptors 3 … 3+N-1 that the program inherits
-    preserve: int = 0
+    #: descriptors of the caller that the program inherits under the same numbers
+    preserve: list[int] = []
     pivot: int = 0
+    #: environment of hooks that name none of their own
+    environment: list[str] = []
     keyring: bool = True
     init: bool = False
     supervise: Supervise | None = None

@@ -28,7 +28,8 @@ def state(spec: Spec, launch: Launch, status: str) -> tuple[bytes, int]:
     return text.encode(), len(before.encode())
 
 
-def run(hook: Hook, kind: str, data: bytes, pid_at: int) -> s.Run:
-    """One hook."""
+def run(hook: Hook, kind: str, data: bytes, pid_at: int, environment: list[str]) -> s.Run:
+    """One hook; without an environment of its own it has the caller's."""
     argv = list(hook.args) or [hook.path]
-    return s.Run([hook.path, *argv], list(hook.env), data, pid_at, (hook.timeout or 0) * 1000, f"{kind} hook")
+    env = environment if hook.env is None else hook.env
+    return s.Run([hook.path, *argv], list(env), data, pid_at, (hook.timeout or 0) * 1000, f"{kind} hook")

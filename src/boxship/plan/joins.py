@@ -9,6 +9,7 @@ from __future__ import annotations
 from boxship.plan import stdio
 from boxship.plan import steps as s
 from boxship.plan import words as w
+from boxship.plan.draft import call
 from boxship.plan.wire import Planned
 
 TYPE_CHECKING = False
@@ -23,6 +24,8 @@ HELPER_TIMEOUT_MS = 10_000
 
 def prepare(d: Draft) -> None:
     """Descriptors of the host that later steps start from, and the namespaces that exist already."""
+    if d.spec.hooks:  # they begin in the bundle
+        d.early(call("chdir", at=0, data=w.raw_bytes(d.launch.bundle)))
     d.early(s.Open(s.HOST_PROC, "/proc", w.O_PATH))
     d.cgroups = open_groups(d.facts.hierarchies, d.slot, d.early)
     opened = [(d.slot(), join) for join in d.namespaces.joins]

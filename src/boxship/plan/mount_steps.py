@@ -169,7 +169,7 @@ class Pivot(Step):
 
 
 class ChDir(Step):
-    """fchdir(2) to ``path`` below the root, made when missing; no magic link leads out (CVE-2024-21626)."""
+    """fchdir(2) to ``path`` below the root; no magic link leads out (CVE-2024-21626)."""
 
     code = 39
     path: str

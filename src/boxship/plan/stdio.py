@@ -47,12 +47,14 @@ def pipes(d: Draft) -> None:
 
 def redirect(d: Draft) -> None:
     """Put the streams where the program expects them, and keep the descriptors that it is to inherit."""
-    for number in range(d.launch.preserve):
-        d.child(s.Dup(s.FIRST_FREE + number, 3 + number))
+    # From the last to the first: a number that is still a source must not be overwritten.
+    for number, fd in reversed(list(enumerate(d.launch.preserve))):
+        d.child(s.Dup(s.FIRST_FREE + number, fd))
     if d.launch.stdio == "inherit" or _terminal(d):
-        uid = d.spec.process.user.uid if d.spec.process else 0
-        for fd in d.launch.chown if uid else ():
-            d.call("fchown", fd, uid, 0xFFFF_FFFF, optional=True)
+        if d.spec.process and d.spec.process.user.uid:
+            user = d.spec.process.user
+            for fd in d.launch.chown:
+                d.call("fchown", fd, user.uid, user.gid, optional=True)
         if d.launch.null_stdin and not _terminal(d):
             d.child(s.Dup(s.STDNULL, 0))
         return

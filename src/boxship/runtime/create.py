@@ -17,6 +17,7 @@ from boxship.plan.facts import Device, Launch
 from boxship.record import Record
 from boxship.runtime import compile as compiling
 from boxship.runtime import groups, host, slots
+from boxship.runtime.home import with_home
 from boxship.runtime.launch import Launched, Launcher
 from boxship.runtime.state import State, Store, start_time, write_atomically
 from boxship.spec import oci
@@ -37,7 +38,7 @@ class Options(Record):
     config: str = "config.json"
     console_socket: str = ""
     pid_file: str = ""
-    preserve_fds: int = 0
+    preserve: list[int] = []
     no_pivot: bool = False
     no_new_keyring: bool = False
     systemd_cgroup: bool = False
@@ -74,6 +75,8 @@ def read_bundle(options: Options) -> tuple[oci.Spec, bytes, list[str]]:
     spec = oci.load(raw)
     warnings = validate(spec)
     _check_root(spec, options.bundle)
+    if spec.process and spec.root:
+        spec = spec.replace(process=with_home(spec.process, os.path.join(options.bundle, spec.root.path)))
     return spec, raw, warnings
 
 
@@ -137,9 +140,10 @@ def plan_of(spec: oci.Spec, name: str, options: Options, facts: Facts, compiled:
         id=name,
         bundle=options.bundle,
         barrier=options.barrier,
-        preserve=options.preserve_fds,
+        preserve=options.preserve,
         pivot=s.PIVOT_MOVE if options.no_pivot else s.PIVOT,
         keyring=not options.no_new_keyring,
+        environment=[f"{key}={value}" for key, value in os.environ.items()] if spec.hooks else [],
         chown=slots.pipes_among_streams(),
         devices=_devices(spec),
         userns_slots=slots.userns_numbers(spec),
@@ -176,7 +180,7 @@ def _launch(
             found[s.CONSOLE] = slots.console(options, opened)
         if compiled.seccomp_notify:
             found[s.LISTENER] = slots.listener(spec, opened)
-        found |= {s.FIRST_FREE + n: 3 + n for n in range(options.preserve_fds)}
+        found |= {s.FIRST_FREE + n: fd for n, fd in enumerate(options.preserve)}
         return Launcher(plan, found, trace=options.trace).run(), plan
 
 

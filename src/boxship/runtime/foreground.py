@@ -51,7 +51,7 @@ def run(parsed: Parsed) -> int:
         warn(parsed, made.warnings)
         _trace(parsed, made)
         spec = made.spec
-        warn(parsed, lifecycle.run_hooks(made.state, spec, "poststart", lifecycle.RUNNING))
+        lifecycle.poststart(found, made.state, spec)
         if not attached:
             return 0
         has_terminal = bool(spec.process and spec.process.terminal)

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Group", "make", "of_path", "plan"]
 
+#: containers of ``box``; nobody else makes groups there
 DEFAULT_PARENT = "/boxship"
+#: containers of ``boxc`` whose specification names no cgroup
+BUNDLE_PARENT = "/boxc"
 
 
 def of_path(path: str) -> Group:
@@ -30,11 +33,11 @@ def of_path(path: str) -> Group:
 
 
 def path_of(spec: Spec, name: str) -> str:
-    """cgroupsPath: absolute below every hierarchy's root, relative below Boxship's own parent group."""
+    """cgroupsPath: absolute below every hierarchy's root, relative below boxc's own parent group."""
     wanted = spec.linux.cgroups_path
     if not wanted:
-        return f"{DEFAULT_PARENT}/{name}"
-    return wanted if wanted.startswith("/") else f"{DEFAULT_PARENT}/{wanted}"
+        return f"{BUNDLE_PARENT}/{name}"
+    return wanted if wanted.startswith("/") else f"{BUNDLE_PARENT}/{wanted}"
 
 
 def plan(spec: Spec, name: str, options: Options) -> tuple[Group, list[Setting]]:

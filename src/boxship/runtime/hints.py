@@ -86,7 +86,9 @@ _ADVICE = {
     ("capset", errno.EPERM): "a capability was asked for that the caller does not have",
     ("seccomp", errno.EINVAL): "the kernel refuses the filter: a flag or an action that it does not know",
     ("ch_dir", errno.ENOTDIR): "the working directory is not a directory",
-    ("ch_dir", errno.EROFS): "the working directory does not exist and the root file system is read-only",
+    ("ch_dir", errno.ENOENT): "the working directory does not exist in the container",
+    ("ch_dir", errno.ELOOP): "the working directory must not lead through /proc/self/fd or the like",
+    ("mk_nod", errno.ELOOP): "/dev of the root file system is a symbolic link; it must be a real directory",
     ("sched_setattr", errno.EPERM): "real-time scheduling needs CAP_SYS_NICE and a real-time budget in the cpu cgroup",
 }
 

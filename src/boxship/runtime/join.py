@@ -19,6 +19,7 @@ from boxship.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxship.plan.facts import Hierarchy
     from boxship.spec.oci import Process, Spec
 
 
@@ -27,7 +28,7 @@ class Options(Record):
 
     console_socket: str = ""
     console_fd: int = -1
-    preserve_fds: int = 0
+    preserve: list[int] = []
     sub_group: str = ""
     null_stdin: bool = False
 
@@ -54,7 +55,7 @@ def join(state: State, spec: Spec, process: Process, options: Options) -> tuple[
     compiled = compiling.compile_process(process, seccomp, warnings)
     launch = Launch(
         id=state.id,
-        preserve=options.preserve_fds,
+        preserve=options.preserve,
         keyring=False,
         chown=slots.pipes_among_streams(),
         null_stdin=options.null_stdin,
@@ -64,15 +65,36 @@ def join(state: State, spec: Spec, process: Process, options: Options) -> tuple[
         launch = launch.replace(listener_state=data, listener_pid_at=pid_at)
     with Undo() as opened:
         pidfd = _pidfd(state, opened)
-        found = {s.PIDFD: pidfd} | {s.FIRST_FREE + n: 3 + n for n in range(options.preserve_fds)}
+        found = {s.PIDFD: pidfd} | {s.FIRST_FREE + n: fd for n, fd in enumerate(options.preserve)}
         if process.terminal:
             found[s.CONSOLE] = slots.console(options, opened)
         if compiled.seccomp_notify:
             found[s.LISTENER] = slots.listener(spec, opened)
-        group = groups.of_path(f"{state.cgroup}/{options.sub_group}".rstrip("/")) if state.cgroup else None
-        plan = planning.process(process, differing_namespaces(state.pid), host.facts(group), compiled, launch)
+        facts = host.facts(groups.of_path(state.cgroup) if state.cgroup else None)
+        facts = facts.replace(hierarchies=_below(facts.hierarchies, options.sub_group))
+        plan = planning.process(process, differing_namespaces(state.pid), facts, compiled, launch)
         launched = Launcher(plan, found).run()
     return launched, [*warnings, *launched.warnings]
+
+
+def _below(hierarchies: list[Hierarchy], sub_group: str) -> list[Hierarchy]:
+    """--cgroup: the group below the container's own, in the hierarchies where it exists."""
+    if not sub_group:
+        return hierarchies
+    if ".." in sub_group.split("/"):
+        raise InvalidRequest(
+            f"--cgroup {sub_group}: `..` components are not allowed", hint="name a group below the container's own"
+        )
+    name = sub_group.strip("/")
+    found = [
+        one.replace(directory=f"{one.directory}/{name}") if os.path.isdir(f"{one.directory}/{name}") else one
+        for one in hierarchies
+    ]
+    if found == hierarchies and name:
+        raise InvalidRequest(
+            f"--cgroup {sub_group}: the container has no such group", hint="mkdir it below the container's cgroup"
+        )
+    return found
 
 
 def _pidfd(state: State, undo: Undo) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from boxship.errors import Conflict, KernelError, NotFound
+from boxship.errors import BoxshipError, Conflict, KernelError, NotFound
 from boxship.plan import wire
 from boxship.runtime import groups
 from boxship.runtime.launch import failure_at_start
@@ -66,10 +66,18 @@ def start(store: Store, name: str) -> list[str]:
             _await_exec(reader)
         finally:
             os.close(reader)
-        spec = specification(store, state)
-        return run_hooks(state, spec, "poststart", RUNNING)
+        poststart(store, state, specification(store, state))
+        return []
     finally:
         os.close(lock)
+
+
+def poststart(store: Store, state: State, spec: Spec) -> None:
+    """The poststart hooks; one that fails ends the container, as runtime-spec 1.2.1 demands."""
+    failed = run_hooks(state, spec, "poststart", RUNNING)
+    if failed:
+        _delete(store, state.id, force=True)
+        raise BoxshipError(failed[0], hint="the container has been stopped and deleted")
 
 
 def _release(directory: str, state: State) -> None:
@@ -108,7 +116,7 @@ def _await_exec(reader: int) -> None:
 
 
 def run_hooks(state: State, spec: Spec, kind: str, status_word: str) -> list[str]:
-    """poststart and poststop: a failure is a warning, the container goes on as it is."""
+    """Run the hooks of one kind that Python runs; returns what failed."""
     hooks = getattr(spec.hooks, kind, None) if spec.hooks else None
     if not hooks:
         return []

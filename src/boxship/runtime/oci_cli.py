@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         if parsed.help:
             sys.stdout.write(args.help_text(parsed.words, parsed.command))
             return 0
+        _check_log(str(values["log"]))
         return args.call(parsed)
     except errors.BoxshipError as error:
         return _tell(error, values)
@@ -41,6 +42,19 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _check_log(path: str) -> None:
+    """A log that cannot be written is told before anything has happened that it should hold."""
+    if not path:
+        return
+    try:
+        with open(path, "a", encoding="utf-8"):
+            return
+    except OSError as error:
+        raise errors.KernelError.from_os(
+            "open", error, path=path, hint="--log names a file that can be written"
+        ) from None
 
 
 def _tell(error: errors.BoxshipError, values: dict[str, object]) -> int:
@@ -98,22 +112,25 @@ def store(parsed: Parsed) -> Store:
     return Store(parsed.values["root"] or runtime_root("boxc"))
 
 
+def preserved(count: int) -> list[int]:
+    """Descriptors 3 … 3+count-1, as far as they are open."""
+    found = [fd for fd in range(3, 3 + min(count, 4096)) if os.path.exists(f"/proc/self/fd/{fd}")] if count > 0 else []
+    if len(found) > 100:
+        raise errors.InvalidRequest(f"--preserve-fds {count}: {len(found)} open descriptors are more than 100")
+    return found
+
+
 def options(parsed: Parsed, *, barrier: bool) -> Options:
     """What create and run were asked for."""
     from boxship.runtime.create import Options
 
     v = parsed.values
-    if v["preserve_fds"] < 0 or v["preserve_fds"] > 64:
-        raise errors.InvalidRequest(f"--preserve-fds {v['preserve_fds']}: out of range: 0 … 64")
-    for fd in range(3, 3 + v["preserve_fds"]):
-        if not os.path.exists(f"/proc/self/fd/{fd}"):
-            raise errors.InvalidRequest(f"--preserve-fds {v['preserve_fds']}: descriptor {fd} is not open")
     return Options(
         bundle=os.path.realpath(v["bundle"]),
         config=v["config"],
         console_socket=v["console_socket"],
         pid_file=v["pid_file"],
-        preserve_fds=v["preserve_fds"],
+        preserve=preserved(v["preserve_fds"]),
         no_pivot=v["no_pivot"],
         no_new_keyring=v["no_new_keyring"],
         systemd_cgroup=v["systemd_cgroup"] or v["cgroup_manager"] == "systemd",

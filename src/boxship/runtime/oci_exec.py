@@ -7,8 +7,10 @@ import os
 import sys
 
 from boxship import errors, fastjson
+from boxship.kernel.capabilities import NUMBERS
 from boxship.runtime import groups, lifecycle
-from boxship.runtime.oci_cli import store, table, warn
+from boxship.runtime.home import with_home
+from boxship.runtime.oci_cli import preserved, store, table, warn
 from boxship.runtime.state import start_time, write_atomically
 
 TYPE_CHECKING = False
@@ -27,7 +29,7 @@ def exec_(parsed: Parsed) -> int:
     state = found.load(parsed.operands[0])
     lifecycle.require(found, state, lifecycle.CREATED, lifecycle.RUNNING, lifecycle.PAUSED)
     spec = lifecycle.specification(found, state)
-    process = requested(parsed, spec)
+    process = with_home(requested(parsed, spec), f"/proc/{state.pid}/root")
     v = parsed.values
     pair = terminal.Pair() if process.terminal and not v["console_socket"] else None
     if pair and v["detach"]:
@@ -41,7 +43,7 @@ def exec_(parsed: Parsed) -> int:
             join.Options(
                 console_socket=v["console_socket"],
                 console_fd=pair.child_end if pair else -1,
-                preserve_fds=v["preserve_fds"],
+                preserve=preserved(v["preserve_fds"]),
                 sub_group=(v["cgroup"] or [""])[-1],
             ),
         )
@@ -93,6 +95,11 @@ def _from_words(parsed: Parsed, base: Process) -> Process:
     if v["cap"]:
         sets = (base.capabilities or oci.Capabilities()).as_dict()
         more = [word if word.startswith("CAP_") else f"CAP_{word}" for word in (w.upper() for w in v["cap"])]
+        unknown = [word for word in more if word not in NUMBERS]
+        if unknown:
+            raise errors.InvalidRequest(
+                f"--cap: unknown capability {unknown[0]}", hint="see capabilities(7) for the names"
+            )
         for name in ("bounding", "effective", "permitted"):
             sets[name] = [*sets[name], *more]
         changes["capabilities"] = oci.Capabilities(**sets)

@@ -15,7 +15,7 @@ def run_hook(hook: Hook, kind: str, document: dict[str, object]) -> str:
     import subprocess
 
     argv = list(hook.args) or [hook.path]
-    env = dict(word.partition("=")[::2] for word in hook.env)
+    env = None if hook.env is None else dict(word.partition("=")[::2] for word in hook.env)
     try:
         done = subprocess.run(
             argv,

@@ -160,7 +160,7 @@ class Hook(Record):
 
     path: str
     args: list[str] = []
-    env: list[str] = []
+    env: list[str] | None = None
     timeout: int64 | None = None
 
 

@@ -230,8 +230,8 @@ def _sysctls(spec: Spec, p: Problems) -> None:
             p.say(where, "belongs to no namespace: it would change the host")
         elif not _has(spec.linux, kind):
             p.say(where, f"needs a {kind} namespace of the container's own")
-        elif name == "kernel.hostname" and spec.hostname:
-            p.say(where, "hostname is set already")
+        elif (name == "kernel.hostname" and spec.hostname) or (name == "kernel.domainname" and spec.domainname):
+            p.say(where, f"{name[7:]} is set already")
 
 
 def _devices(linux: Linux, p: Problems) -> None:
