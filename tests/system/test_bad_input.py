@@ -235,3 +235,26 @@ def test_profile_without_apparmor(bundle):
 def test_profile_that_is_not_loaded(bundle):
     bundle.config["process"]["apparmorProfile"] = "no-such-profile"
     one_line(bundle.run(), "no-such-profile", "no such profile is loaded")
+
+
+def test_cgroups_that_belong_to_others(bundle):
+    bundle.config["linux"]["cgroupsPath"] = "/"
+    one_line(bundle.run("/bin/true"), "$.linux.cgroupsPath", "root of the hierarchy")
+    bundle.config["linux"]["cgroupsPath"] = f"/boxship-test-{os.getpid()}"
+    first = bundle.create("/bin/sleep", "100")
+    assert first.code == 0, first
+    one_line(bundle.boxc("create", "--bundle", bundle.path, bundle.id + "b"), "1 processes are in this cgroup already")
+    assert bundle.state()["status"] == "created", "the first one is as it was"
+
+
+def test_without_cgroups(bundle):
+    del bundle.config["linux"]["resources"]
+    bundle.write()
+    done = bundle.boxc("--cgroup-manager", "disabled", "run", "--bundle", bundle.path, bundle.id)
+    assert done.code == 0, done
+    assert not [line for line in done.values("cgroup") if bundle.id in line]
+
+
+def test_systemd_driver_is_refused_clearly(bundle):
+    bundle.write()
+    one_line(bundle.boxc("--systemd-cgroup", "run", "--bundle", bundle.path, bundle.id), "systemd cgroup driver")

@@ -114,7 +114,7 @@ def test_errors_name_the_place(path, value, where):
     *keys, last = path.split(".")
     for key in keys:
         at = at[key]
-    at[last] = value
+    at[last] = copy.deepcopy(value)
     with pytest.raises(SpecError) as error:
         validate(oci.load(json.dumps(found)))
     assert where in str(error.value)
@@ -160,7 +160,7 @@ def test_rubbish_gives_a_specification_or_a_spec_error(changes):
         try:
             for key in place[:-1]:
                 at = at[key]
-            at[place[-1]] = value
+            at[place[-1]] = copy.deepcopy(value)
         except (KeyError, IndexError, TypeError):
             continue
     try:

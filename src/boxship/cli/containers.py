@@ -44,7 +44,7 @@ def exec_(parsed: Parsed) -> int:
             env=v["env"] or [],
             workdir=v["workdir"],
             user=v["user"],
-            console=pair.child_end if pair else -1,
+            console=pair,
             stdin=v["interactive"],
         )
         for line in warnings:

@@ -16,6 +16,7 @@ from boxship.runtime.state import State, start_time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxship.runtime.launch import Launched
+    from boxship.runtime.terminal import Pair
 
 SIGTERM, SIGKILL = 15, 9
 
@@ -105,10 +106,11 @@ def running(word: str) -> tuple[State, int, int]:
 
 
 def execute(
-    word: str, argv: list[str], *, env: list[str], workdir: str, user: str, console: int, stdin: bool
+    word: str, argv: list[str], *, env: list[str], workdir: str, user: str, console: Pair | None, stdin: bool
 ) -> tuple[Launched, list[str]]:
     """Start one more process in a container, as its first process was started: same limits, filter, capabilities."""
     from boxship.runtime import join, lifecycle
+    from boxship.runtime.oci_exec import merged
     from boxship.spec import oci
 
     state, _, first = running(word)
@@ -117,8 +119,8 @@ def execute(
     identity = resolve(user) if user else None
     changes: dict[str, object] = {
         "args": argv,
-        "env": [*base.env, *env],
-        "terminal": console >= 0,
+        "env": merged(base.env, env),
+        "terminal": console is not None,
         "cwd": workdir or base.cwd,
     }
     if identity:
@@ -126,7 +128,7 @@ def execute(
         if identity.uid and base.capabilities:
             changes["capabilities"] = base.capabilities.replace(effective=[], permitted=[], ambient=[])
     state = state.replace(pid=first, start_time=start_time(first))
-    return join.join(state, spec, base.replace(**changes), join.Options(console_fd=console, null_stdin=not stdin))
+    return join.join(state, spec, base.replace(**changes), join.Options(console=console, null_stdin=not stdin))
 
 
 def kill(word: str, number: int) -> None:

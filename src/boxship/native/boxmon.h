@@ -60,6 +60,7 @@ struct ctx {
     int pidfd;
     pid_t child;
     bool in_child;
+    bool on_top;   /* the container's root lies on top of / */
     bool launched; /* the plan has been run once: a restart must not report */
     uint32_t at;   /* the step under way */
     const char *call;

@@ -107,8 +107,14 @@ int op_idmap(struct ctx *c, struct cell *a)
 int op_root(struct ctx *c, struct cell *a)
 {
     int tree = get_slot(c, a[ROOT_SLOT].u);
-    if (syscall(SYS_move_mount, tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH))
-        return fail(c, "move_mount", "/");
+    long rc = syscall(SYS_move_mount, tree, "", AT_FDCWD, a[ROOT_TARGET].s, MOVE_MOUNT_F_EMPTY_PATH);
+    c->on_top = strcmp(a[ROOT_TARGET].s, "/") == 0;
+    if (rc && errno == EACCES && !c->on_top) {
+        c->on_top = true;
+        rc = syscall(SYS_move_mount, tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH);
+    }
+    if (rc)
+        return fail(c, "move_mount", a[ROOT_TARGET].s);
     int fd = fcntl(tree, F_DUPFD_CLOEXEC, 3);
     return fd < 0 ? fail(c, "fcntl", "F_DUPFD") : set_slot(c, SLOT_ROOT, fd);
 }
@@ -290,7 +296,10 @@ int op_pivot(struct ctx *c, struct cell *a)
     }
     if (fchdir(c->slot[SLOT_ROOT]))
         return fail(c, "fchdir", "root");
-    /* The root already lies on top of /; chroot(2) makes it the one that look-ups start from. */
+    /* What lies on top of / is not what look-ups start from until chroot(2) says so. */
+    if (a[PIVOT_HOW].u == PIVOT_MOVE && !c->on_top &&
+        syscall(SYS_move_mount, c->slot[SLOT_ROOT], "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH))
+        return fail(c, "move_mount", "/");
     if (chroot("."))
         return fail(c, "chroot", ".");
     return chdir("/") ? fail(c, "chdir", "/") : 0;

@@ -49,7 +49,7 @@ enum { SET_ATTR_SLOT = 0, SET_ATTR_SET = 1, SET_ATTR_CLEAR = 2, SET_ATTR_PROPAGA
 
 enum { IDMAP_SLOT = 0, IDMAP_USERNS = 1, IDMAP_RECURSIVE = 2 };
 
-enum { ROOT_SLOT = 0 };
+enum { ROOT_SLOT = 0, ROOT_TARGET = 1 };
 
 enum { ATTACH_SLOT = 0, ATTACH_TARGET = 1, ATTACH_FLAGS = 2 };
 
@@ -123,7 +123,7 @@ struct plan_header {
     [OP_FS_MOUNT] = "usau", \
     [OP_SET_ATTR] = "uuuuu", \
     [OP_IDMAP] = "uuu", \
-    [OP_ROOT] = "u", \
+    [OP_ROOT] = "us", \
     [OP_ATTACH] = "usu", \
     [OP_COPY_UP] = "us", \
     [OP_MASK] = "s", \

@@ -62,8 +62,8 @@ def session(d: Draft) -> None:
 
 
 def root(d: Draft) -> None:
-    """The root, its mounts and devices; without a mount namespace of its own only a chroot."""
-    if d.namespaces.made(w.CLONE_NEWNS):
+    """The root, its mounts and devices; in the host's own mount namespace only a chroot."""
+    if d.namespaces.has(w.CLONE_NEWNS):
         rootfs.root(d)
         rootfs.mounts(d)
         rootfs.devices(d)
@@ -96,7 +96,7 @@ def hide(d: Draft) -> None:
     for key, value in d.spec.linux.sysctl.items():
         path = key if "/" in key else key.replace(".", "/")
         d.child(s.Write(s.HOST_PROC, f"sys/{path}", w.raw_bytes(value)))
-    if d.namespaces.made(w.CLONE_NEWNS):
+    if d.namespaces.has(w.CLONE_NEWNS):
         rootfs.hide(d)
 
 
@@ -123,6 +123,7 @@ def privileges(d: Draft) -> None:
         identity.label(d)
         identity.limits(d, d.spec.process)
         d.child(s.ChDir(rootfs.clean(d.spec.process.cwd)))
+        stdio.own(d)
         identity.filter_early(d, d.spec.process)
         identity.ids(d, d.spec.process)
 

@@ -41,6 +41,7 @@ def process(process: Process, flags: int, facts: Facts, compiled: Compiled, laun
     identity.label(d)
     identity.limits(d, process)
     d.child(s.ChDir(paths.clean(process.cwd)))
+    stdio.own(d)
     identity.filter_early(d, process)
     identity.ids(d, process)
     d.child(s.Lookup(process.args[0], search_path(process.env)))

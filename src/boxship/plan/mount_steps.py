@@ -66,13 +66,17 @@ class Idmap(Step):
 
 
 class Root(Step):
-    """Put the detached mount in ``slot`` on top of / and make it the root that later paths start from."""
+    """Attach the detached mount in ``slot`` and make it the root that later paths start from.
+
+    It goes to ``target``, where hooks look for it; on top of / when the child may not reach that path.
+    """
 
     code = 18
     slot: int
+    target: str
 
     def describe(self) -> str:
-        return f"move_mount(slot {self.slot} → /): the container's root"
+        return f"move_mount(slot {self.slot} → {self.target}): the container's root"
 
 
 class Attach(Step):

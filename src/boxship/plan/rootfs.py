@@ -51,11 +51,11 @@ _ROOT_PROPAGATION = {
 }
 
 
-def tree(d: Draft, path: str, *, recursive: bool) -> int:
-    """A detached copy of a host mount in a slot, opened by the side that can reach it."""
+def tree(d: Draft, path: str, *, recursive: bool, shared: bool = False) -> int:
+    """A detached copy of a host mount in a slot, opened by the side that can reach it, or by both when it is ``shared``."""
     slot = d.slot()
     step = s.OpenTree(slot, path, int(recursive))
-    if d.facts.privileged and d.namespaces.has(w.CLONE_NEWUSER):
+    if d.facts.privileged and (shared or d.namespaces.has(w.CLONE_NEWUSER)):
         d.early(step)
     else:
         d.child(step)
@@ -72,7 +72,7 @@ def root(d: Draft) -> None:
     d.child(s.Open(s.DEV_NULL, "/dev/null", w.O_PATH))
     slot = overlay(d, d.launch.overlay) if d.launch.overlay else tree(d, path(d), recursive=True)
     d.child(s.SetAttr(slot, 0, 0, w.MS_PRIVATE, 0))
-    d.child(s.Root(slot))
+    d.child(s.Root(slot, "/" if d.launch.overlay else path(d)))
 
 
 def path(d: Draft) -> str:
@@ -91,7 +91,7 @@ def overlay(d: Draft, layers: Overlay) -> int:
     stage = d.slot()
     size = [f"size={layers.tmpfs}"] if layers.tmpfs else []
     d.child(s.FsMount(stage, "tmpfs", ["source=boxship", "mode=0755", *size], 0))
-    d.child(s.Root(stage))
+    d.child(s.Root(stage, "/"))
     names = []
     for number, path in enumerate(layers.lower):
         slot = tree(d, path, recursive=False)
@@ -167,8 +167,9 @@ def _remount(d: Draft, target: str, options: Options) -> None:
 
 def _bind(d: Draft, index: int, mount: Mount, target: str, options: Options) -> None:
     source = mount.source if mount.source.startswith("/") else f"{d.launch.bundle}/{mount.source}"
-    slot = tree(d, source, recursive=options.recursive_bind)
-    if options.idmap or options.recursive_idmap or mount.uid_mappings:
+    idmapped = bool(options.idmap or options.recursive_idmap or mount.uid_mappings)
+    slot = tree(d, source, recursive=options.recursive_bind, shared=idmapped)
+    if idmapped:
         userns = d.launch.userns_slots.get(index, s.NONE)
         d.late(s.Idmap(slot, userns, int(options.recursive_idmap)))
     if options.set:
@@ -219,7 +220,9 @@ def devices(d: Draft) -> None:
 
 def pivot(d: Draft) -> None:
     """Make the root the process's own, and read-only when it is asked to be."""
-    how = d.launch.pivot if d.namespaces.has(w.CLONE_NEWNS) else s.PIVOT_CHROOT
+    how = d.launch.pivot if d.namespaces.made(w.CLONE_NEWNS) else s.PIVOT_CHROOT
+    # A joined mount namespace has its own users: their root is left alone, this process changes only its own.
+    how = s.PIVOT_MOVE if d.namespaces.has(w.CLONE_NEWNS) and how == s.PIVOT_CHROOT else how
     d.child(s.Pivot(how))
     flags = _ROOT_PROPAGATION[d.spec.linux.rootfs_propagation or ""]
     if flags & (w.MS_SHARED | w.MS_UNBINDABLE):

@@ -45,16 +45,20 @@ def pipes(d: Draft) -> None:
         d.early(s.Pipe(s.STDERR_MONITOR, s.STDERR_CHILD))
 
 
+def own(d: Draft) -> None:
+    """Give inherited pipes to the container's user, so that it can open /dev/stdout; while the process may."""
+    if d.spec.process and d.spec.process.user.uid and d.launch.stdio == "inherit":
+        user = d.spec.process.user
+        for fd in d.launch.chown:
+            d.call("fchown", fd, user.uid, user.gid, optional=True)
+
+
 def redirect(d: Draft) -> None:
     """Put the streams where the program expects them, and keep the descriptors that it is to inherit."""
     # From the last to the first: a number that is still a source must not be overwritten.
     for number, fd in reversed(list(enumerate(d.launch.preserve))):
         d.child(s.Dup(s.FIRST_FREE + number, fd))
     if d.launch.stdio == "inherit" or _terminal(d):
-        if d.spec.process and d.spec.process.user.uid:
-            user = d.spec.process.user
-            for fd in d.launch.chown:
-                d.call("fchown", fd, user.uid, user.gid, optional=True)
         if d.launch.null_stdin and not _terminal(d):
             d.child(s.Dup(s.STDNULL, 0))
         return

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from boxship.plan.facts import Compiled, Facts
     from boxship.plan.limits import Setting
     from boxship.plan.wire import Planned
+    from boxship.runtime.terminal import Pair
 
 
 class Options(Record):
@@ -44,7 +45,7 @@ class Options(Record):
     systemd_cgroup: bool = False
     no_cgroup: bool = False
     barrier: bool = True
-    console_fd: int = -1
+    console: Pair | None = None
     trace: bool = False
 
 
@@ -119,7 +120,7 @@ def _record(spec: oci.Spec, name: str, options: Options, group: groups.Group) ->
     return State(
         id=name,
         bundle=options.bundle,
-        cgroup=group.path,
+        cgroup=group.path if group.layout.hierarchies else "",
         created=timestamp(),
         owner=os.geteuid(),
         rootfs=os.path.join(options.bundle, spec.root.path if spec.root else ""),

@@ -47,7 +47,7 @@ def run(parsed: Parsed) -> int:
     attached = not parsed.values["detach"]
     pair = terminal.Pair() if attached and not wanted.console_socket else None
     try:
-        made = creating.create(found, name, wanted.replace(console_fd=pair.child_end) if pair else wanted)
+        made = creating.create(found, name, wanted.replace(console=pair) if pair else wanted)
         warn(parsed, made.warnings)
         _trace(parsed, made)
         spec = made.spec

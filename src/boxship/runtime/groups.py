@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from boxship.errors import Unsupported
-from boxship.kernel.cgroup import Group, locate
+from boxship.errors import Conflict, SpecError, Unsupported
+from boxship.kernel.cgroup import Group, Layout, locate
 from boxship.plan import limits
 
 TYPE_CHECKING = False
@@ -28,13 +28,15 @@ BUNDLE_PARENT = "/boxc"
 
 
 def of_path(path: str) -> Group:
-    """The group at a path that has been recorded."""
-    return Group(locate(), path)
+    """The group at a path that has been recorded; an empty path is a container without one."""
+    return Group(locate() if path else Layout({}, ""), path)
 
 
 def path_of(spec: Spec, name: str) -> str:
     """cgroupsPath: absolute below every hierarchy's root, relative below boxc's own parent group."""
     wanted = spec.linux.cgroups_path
+    if wanted and not wanted.strip("/"):
+        raise SpecError("$.linux.cgroupsPath", "is the root of the hierarchy, where every process of the host is")
     if not wanted:
         return f"{BUNDLE_PARENT}/{name}"
     return wanted if wanted.startswith("/") else f"{BUNDLE_PARENT}/{wanted}"
@@ -43,15 +45,11 @@ def path_of(spec: Spec, name: str) -> str:
 def plan(spec: Spec, name: str, options: Options) -> tuple[Group, list[Setting]]:
     """The container's group and what will be written to it; nothing is changed yet."""
     if options.systemd_cgroup:
-        raise (
-            Unsupported(
-                "the systemd cgroup driver needs a running systemd, and there is none on this host",
-                hint="leave --systemd-cgroup away: cgroups are then made directly",
-            )
-            if not os.path.isdir("/run/systemd/system")
-            else Unsupported("systemd cgroup driver")
+        raise Unsupported(
+            "the systemd cgroup driver is not part of this version",
+            hint="leave --systemd-cgroup away (podman: --cgroup-manager cgroupfs): cgroups are then made directly",
         )
-    group = Group(locate(), path_of(spec, name))
+    group = of_path("" if options.no_cgroup else path_of(spec, name))
     return group, limits.settings(resources_of(spec), group.layout.versions)
 
 
@@ -73,6 +71,12 @@ def _allows_all(rules: list[dict[str, object]]) -> bool:
 
 def make(group: Group, settings: list[Setting], spec: Spec, undo: Undo, warnings: list[str]) -> None:
     """Create the group and write its settings; what was made is undone with the rest."""
+    strangers = group.pids() if group.directories else []
+    if strangers:  # deleting the container would kill them
+        raise Conflict(
+            f"$.linux.cgroupsPath: {group.path}: {len(strangers)} processes are in this cgroup already (pid {strangers[0]})",
+            hint="name a cgroup of the container's own",
+        )
     made = group.create()
     undo.push(_unmake, group, made)
     apply(group, settings, warnings)

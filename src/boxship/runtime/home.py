@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """HOME for a process whose environment has none: from the container's own passwd(5), or ``/``.
 
-The file belongs to the image: no symbolic link is followed to it, and no more than a megabyte is read.
+The file belongs to the image: links are followed within its root only, and no more than a megabyte is read.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 
 TYPE_CHECKING = False
@@ -31,16 +32,31 @@ def _lookup(root: str, uid: int) -> str:
 
 
 def _read(root: str) -> str:
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        etc = os.open(f"{root}/etc", flags | os.O_DIRECTORY)
+        etc = os.open(f"{root}/etc", flags | os.O_NOFOLLOW | os.O_DIRECTORY)
     except OSError:  # an image without /etc has no users
         return ""
     try:
-        fd = os.open("passwd", flags, dir_fd=etc)
-    except OSError:
-        return ""
+        fd = os.open("passwd", flags | os.O_NOFOLLOW, dir_fd=etc)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            return ""
+        fd = _through_links(root, flags)
     finally:
         os.close(etc)
+    if fd < 0:
+        return ""
     with open(fd, encoding="utf-8", errors="surrogateescape") as file:
         return file.read(_MOST)
+
+
+def _through_links(root: str, flags: int) -> int:
+    """Some distributions keep the file elsewhere: the link is followed within the container's root."""
+    from boxship.errors import KernelError
+    from boxship.kernel.openat2 import open_in_root
+
+    try:
+        return open_in_root(root, "/etc/passwd", flags)
+    except KernelError:
+        return -1

@@ -20,6 +20,7 @@ from boxship.undo import Undo
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxship.plan.facts import Hierarchy
+    from boxship.runtime.terminal import Pair
     from boxship.spec.oci import Process, Spec
 
 
@@ -27,7 +28,7 @@ class Options(Record):
     """How the process is to be joined to the container."""
 
     console_socket: str = ""
-    console_fd: int = -1
+    console: Pair | None = None
     preserve: list[int] = []
     sub_group: str = ""
     null_stdin: bool = False

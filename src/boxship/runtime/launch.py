@@ -14,7 +14,6 @@ from boxship import errors
 from boxship.plan import wire
 from boxship.plan.steps import SIDES
 from boxship.record import Record
-from boxship.runtime.hints import hint_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ def failure_at_start(report: Report) -> errors.BoxshipError:
 
 def failure(plan: list[Planned], report: Report) -> errors.BoxshipError:
     """The exception that a FAILED report stands for."""
-    from boxship.runtime.hints import exec_error, run_error
+    from boxship.runtime.hints import exec_error, hint_for, run_error
 
     line = plan[report.step] if report.step < len(plan) else None
     name = line.step.name() if line else ""

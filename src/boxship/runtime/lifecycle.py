@@ -233,15 +233,15 @@ def _delete(store: Store, name: str, *, force: bool) -> list[str]:
 
 def _end(state: State) -> None:
     """Kill the first process and wait until it is gone, by its pidfd."""
-    import _signal
-    import select
-
     try:
         fd = os.pidfd_open(state.pid) if state.pid else -1
     except ProcessLookupError:
         return
     if fd < 0:
         return
+    import _signal
+    import select
+
     try:
         if alive(state):
             _signal.pidfd_send_signal(fd, SIGKILL)

@@ -42,7 +42,7 @@ def exec_(parsed: Parsed) -> int:
             process,
             join.Options(
                 console_socket=v["console_socket"],
-                console_fd=pair.child_end if pair else -1,
+                console=pair,
                 preserve=preserved(v["preserve_fds"]),
                 sub_group=(v["cgroup"] or [""])[-1],
             ),
@@ -81,7 +81,7 @@ def _from_words(parsed: Parsed, base: Process) -> Process:
     from boxship.spec import oci
 
     v, argv = parsed.values, parsed.operands[1:]
-    changes: dict[str, Any] = {"args": argv, "terminal": v["tty"], "env": [*base.env, *(v["env"] or [])]}
+    changes: dict[str, Any] = {"args": argv, "terminal": v["tty"], "env": merged(base.env, v["env"] or [])}
     if v["cwd"]:
         changes["cwd"] = v["cwd"]
     if v["user"] or v["additional_gids"]:
@@ -104,6 +104,12 @@ def _from_words(parsed: Parsed, base: Process) -> Process:
             sets[name] = [*sets[name], *more]
         changes["capabilities"] = oci.Capabilities(**sets)
     return base.replace(**changes)
+
+
+def merged(base: list[str], more: list[str]) -> list[str]:
+    """One environment: a name that is given again takes the place of the first."""
+    found = {word.partition("=")[0]: word for word in [*base, *more]}
+    return list(found.values())
 
 
 def _user(word: str, groups_: list[str], base: Any) -> Any:

@@ -47,8 +47,8 @@ def _connect(path: str, what: str, undo: Undo) -> int:
 
 def console(options: Options | JoinOptions, undo: Undo) -> int:
     """The socket that takes the pty master: the caller's own end, or the one that --console-socket names."""
-    if options.console_fd >= 0:
-        return options.console_fd
+    if options.console:
+        return options.console.open()
     if not options.console_socket:
         raise InvalidRequest(
             "$.process.terminal: a terminal for a detached container needs --console-socket",

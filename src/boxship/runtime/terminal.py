@@ -18,12 +18,16 @@ class Pair:
     """A socket pair through which the container's pty master arrives, and the pump behind it."""
 
     def __init__(self) -> None:
+        self.own: Any = None
+        self.other: Any = None
+        self.master = -1
+
+    def open(self) -> int:
+        """Make the pair; the descriptor of the container's end."""
         import _socket
 
-        fds = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-        self.own, self.other = fds
-        self.child_end = self.other.fileno()
-        self.master = -1
+        self.own, self.other = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        return int(self.other.fileno())
 
     def receive(self) -> int:
         """The pty master that the container's process has sent."""
@@ -39,8 +43,9 @@ class Pair:
 
     def close(self) -> None:
         """Close whatever is open."""
-        self.own.close()
-        self.other.close()
+        if self.own:
+            self.own.close()
+            self.other.close()
         if self.master >= 0:
             os.close(self.master)
 

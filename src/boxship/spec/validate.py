@@ -218,7 +218,7 @@ def _overlap(maps: list[IDMapping], where: str, p: Problems) -> None:
 
 
 def _sysctls(spec: Spec, p: Problems) -> None:
-    for key in spec.linux.sysctl:
+    for key, value in spec.linux.sysctl.items():
         name = key.replace("/", ".")
         where = f"$.linux.sysctl.{key}"
         kind = next(
@@ -230,8 +230,11 @@ def _sysctls(spec: Spec, p: Problems) -> None:
             p.say(where, "belongs to no namespace: it would change the host")
         elif not _has(spec.linux, kind):
             p.say(where, f"needs a {kind} namespace of the container's own")
-        elif (name == "kernel.hostname" and spec.hostname) or (name == "kernel.domainname" and spec.domainname):
-            p.say(where, f"{name[7:]} is set already")
+        elif value not in (
+            "",
+            {"kernel.hostname": spec.hostname, "kernel.domainname": spec.domainname}.get(name) or value,
+        ):
+            p.say(where, f"{name[7:]} is set to something else")
 
 
 def _devices(linux: Linux, p: Problems) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from boxship.errors import KernelError, Unsupported
+from boxship.errors import InvalidRequest, KernelError, Unsupported
 from boxship.kernel.cgroup.locate import Layout
 
 TYPE_CHECKING = False
@@ -186,8 +186,13 @@ class Group:
         else:
             _write(f"{directory}/freezer.state", "THAWED")
 
+    def _not_the_root(self) -> None:
+        if self.path == "/" and self.layout.hierarchies:
+            raise InvalidRequest("the root cgroup holds every process of the host: it is nobody's to end")
+
     def kill(self, number: int = SIGKILL) -> None:
         """Signal every process of the group; with SIGKILL none survives, forking or not."""
+        self._not_the_root()
         v2 = f"{self.layout.unified}{self.path}/cgroup.kill"
         if number == SIGKILL and self.layout.unified and os.path.exists(v2):
             _write(v2, "1")
@@ -219,6 +224,7 @@ class Group:
 
     def remove(self) -> None:
         """rmdir the group and those below it, in every hierarchy; processes must be gone or going."""
+        self._not_the_root()
         for top in self._all():
             try:
                 os.rmdir(top)  # the usual case: empty, nothing below it
