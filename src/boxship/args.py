@@ -48,6 +48,8 @@ class Command(Record):
     commands: list[Command] = []
     #: flags end at the first operand
     strict: bool = False
+    #: but flags may follow it when ``--`` ends them
+    late_flags: bool = False
     #: least and most operands
     least: int = 0
     most: int = 1 << 30
@@ -133,14 +135,19 @@ def _take_flags(
         if word in ("--help", "-h") and word.lstrip("-") not in shorts and "help" not in longs:
             return [], operands, True
         if len(word) < 2 or word[0] != "-":
-            if stop:
-                return [], argv[at - 1 :], False
+            if stop and not (command.late_flags and _flags_follow(argv[at:])):
+                return [], operands + argv[at - 1 :], False
             operands.append(word)
         elif word.startswith("--"):
             at = _long(word[2:], longs, argv, at, values, problems)
         else:
             at = _bundle(word[1:], shorts, argv, at, values, problems)
     return [], operands, False
+
+
+def _flags_follow(rest: list[str]) -> bool:
+    """Flags behind the first operand, closed by ``--``: ``run IMAGE -m 1g -- COMMAND``."""
+    return bool(rest) and rest[0] != "--" and rest[0][:1] == "-" and "--" in rest
 
 
 def _long(

@@ -57,6 +57,17 @@ def test_docker_manners():
     assert args.parse(BOX, ["run", "host", "ls", "-l"]).operands == ["host", "ls", "-l"]
 
 
+def test_flags_behind_the_image():
+    parsed = args.parse(BOX, ["run", "host", "-m", "1g", "-i", "--", "ls", "-i"])
+    assert (parsed.values["memory"], parsed.values["interactive"], parsed.operands) == (
+        1 << 30,
+        True,
+        ["host", "ls", "-i"],
+    )
+    parsed = args.parse(BOX, ["run", "host", "ls", "-m", "1g", "--", "x"])
+    assert (parsed.values["memory"], parsed.operands) == (None, ["host", "ls", "-m", "1g", "--", "x"])
+
+
 def test_subcommands_and_global_flags():
     assert args.parse(BOX, ["system", "check", "--repair"]).command.name == "check"
     parsed = args.parse(BOXC, ["--root", "/x", "kill", "--all", "id", "KILL"])

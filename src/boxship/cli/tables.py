@@ -82,6 +82,7 @@ BOX = Command(
             "IMAGE [--] COMMAND [ARG…]",
             RUN,
             strict=True,
+            late_flags=True,
             least=1,
             details="The image 'host' is the machine's own userland, copy on write: changes are private and vanish with the container.",
             examples=[

@@ -15,7 +15,7 @@ from boxship.errors import NotFound
 from boxship.kernel.cgroup import locate
 from boxship.paths import runtime_root
 from boxship.runtime import groups, lifecycle
-from boxship.runtime.state import Store, alive
+from boxship.runtime.state import State, Store, alive
 
 
 def check(*, repair: bool) -> list[str]:
@@ -25,18 +25,23 @@ def check(*, repair: bool) -> list[str]:
     return found + _cgroups(repair)
 
 
+def _load(known: Store, name: str, repair: bool, lines: list[str]) -> State | None:
+    """The record; a directory without one was claimed by a create that was killed before anything else existed."""
+    try:
+        return known.load(name)
+    except NotFound:
+        lines.append(f"half-made container directory {known.directory(name)}")
+        if repair:
+            known.remove(name)
+        return None
+
+
 def _containers(repair: bool) -> list[str]:
     """Containers of ``box`` whose monitor is gone and which nobody keeps on purpose."""
     known, lines = store(), []
     for name in known.names():
-        try:
-            state = known.load(name)
-        except NotFound:
-            lines.append(f"half-made container directory {known.directory(name)}")
-            if repair:
-                known.remove(name)
-            continue
-        if containers.pids(state)[0]:
+        state = _load(known, name, repair, lines)
+        if state is None or containers.pids(state)[0]:
             continue
         ended = os.path.exists(f"{known.directory(name)}/exit")
         lines.append(f"container {name}: " + ("ended and not removed" if ended else "its monitor is gone"))
@@ -49,12 +54,8 @@ def _bundles(repair: bool) -> list[str]:
     """Containers of ``boxc`` that never came to have a process."""
     known, lines = Store(runtime_root("boxc")), []
     for name in known.names():
-        try:
-            state = known.load(name)
-        except NotFound:
-            lines.append(f"half-made container directory {known.directory(name)}")
-            if repair:
-                known.remove(name)
+        state = _load(known, name, repair, lines)
+        if state is None:
             continue
         if state.pid and (alive(state) or os.path.isdir(state.bundle)):
             continue  # running, or stopped and its engine will delete it

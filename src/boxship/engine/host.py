@@ -201,16 +201,19 @@ def start(drawn: Drawn, *, trace: bool = False) -> Started:
         plan = drawn.plan(facts(drawn))
         launched = Launcher(plan, {s.CLIENT: other}, trace=trace, monitor=True).run()
         os.close(other)
-        found.save(
-            state.replace(
-                pid=launched.pid,
-                start_time=start_time(launched.pid),
-                monitor=launched.boxmon,
-                monitor_start=start_time(launched.boxmon),
-            )
-        )
+        found.save(running_state(state, launched))
         undo.forget()
     return Started(drawn, launched, plan, own, directory)
+
+
+def running_state(state: State, launched: Launched) -> State:
+    """The record of a container that runs: with their start times the two pids name these processes for ever."""
+    return state.replace(
+        pid=launched.pid,
+        start_time=start_time(launched.pid),
+        monitor=launched.boxmon,
+        monitor_start=start_time(launched.boxmon),
+    )
 
 
 def _keep_directory(request: Request) -> None:

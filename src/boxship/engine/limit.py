@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from boxship.engine.host import store
+from boxship.engine.host import running_state, store
 from boxship.engine.names import SHORT, new_id
 from boxship.errors import KernelError
 from boxship.kernel.cgroup import Group, locate
@@ -18,7 +18,7 @@ from boxship.plan.command import command
 from boxship.runtime import groups, host
 from boxship.runtime.launch import Launcher
 from boxship.runtime.monitor import Exit, read_exit
-from boxship.runtime.state import State, start_time
+from boxship.runtime.state import State
 from boxship.spec import host as building
 from boxship.undo import Undo
 
@@ -55,14 +55,7 @@ def run(argv: list[str], wanted: Resources, *, timeout: float = 0.0) -> tuple[Ex
             s.Supervise(directory, timeout_ms=int(timeout * 1000), oom_file=group.oom_file()),
         )
         launched = Launcher(plan, {}, monitor=True).run()
-        found.save(
-            state.replace(
-                pid=launched.pid,
-                start_time=start_time(launched.pid),
-                monitor=launched.boxmon,
-                monitor_start=start_time(launched.boxmon),
-            )
-        )
+        found.save(running_state(state, launched))
         undo.forget()
     _wait(launched.boxmon, launched.pid)
     ended = read_exit(directory) or Exit(code=137)
