@@ -269,9 +269,9 @@ def duration(text: str) -> float:
     total, number, unit, rest = 0.0, "", "", text.strip().lower()
     wrong = ValueError("not a time like 10s, 1m30s or 250ms")
     while rest:
-        cut = next((n for n, c in enumerate(rest) if not (c.isdigit() or c == ".")), len(rest))
+        cut = next((n for n, c in enumerate(rest) if not (c.isdecimal() or c == ".")), len(rest))
         number, rest = rest[:cut], rest[cut:]
-        cut = next((n for n, c in enumerate(rest) if c.isdigit() or c == "."), len(rest))
+        cut = next((n for n, c in enumerate(rest) if c.isdecimal() or c == "."), len(rest))
         unit, rest = rest[:cut] or "s", rest[cut:]
         if not number or number.count(".") > 1 or number == "." or unit not in _SECONDS:
             raise wrong

@@ -128,10 +128,10 @@ def request(parsed: Parsed, argv: list[str]) -> Request:
 def _restart(words: Words) -> tuple[str, int]:
     name, _, most = words.v["restart"].partition(":")
     if name not in ("no", "on-failure", "always", "unless-stopped") or (
-        most and (name != "on-failure" or not most.isdigit())
+        most and (name != "on-failure" or not most.isdecimal())
     ):
         words.say(f"--restart {words.v['restart']}: not one of no, on-failure[:N], always")
-    return {"unless-stopped": "always"}.get(name, name), int(most) if most.isdigit() else 0
+    return {"unless-stopped": "always"}.get(name, name), int(most) if most.isdecimal() else 0
 
 
 def _security(words: Words) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def _load(known: Store, name: str, repair: bool, lines: list[str]) -> State | No
 
 def _containers(repair: bool) -> list[str]:
     """Containers of ``box`` whose monitor is gone and which nobody keeps on purpose."""
-    known, lines = store(), []
+    known, lines = store(), list[str]()
     for name in known.names():
         state = _load(known, name, repair, lines)
         if state is None or containers.pids(state)[0]:
@@ -52,7 +52,7 @@ def _containers(repair: bool) -> list[str]:
 
 def _bundles(repair: bool) -> list[str]:
     """Containers of ``boxc`` that never came to have a process."""
-    known, lines = Store(runtime_root("boxc")), []
+    known, lines = Store(runtime_root("boxc")), list[str]()
     for name in known.names():
         state = _load(known, name, repair, lines)
         if state is None:

@@ -12,5 +12,5 @@ def new_id() -> str:
     """A random id whose short form does not look like a number."""
     while True:
         found = os.urandom(32).hex()
-        if not found[:SHORT].isdigit():
+        if not found[:SHORT].isdecimal():
             return found

@@ -25,10 +25,10 @@ def resolve(word: str) -> Identity:
 
     name, _, group = word.partition(":")
     try:
-        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except KeyError:
         entry = None
-    if entry is None and not name.isdigit():
+    if entry is None and not name.isdecimal():
         raise InvalidRequest(f"--user {word}: no such user", hint="see /etc/passwd, or give numbers: UID:GID")
     uid = entry.pw_uid if entry else int(name)
     if not 0 <= uid < 1 << 32:
@@ -39,7 +39,7 @@ def resolve(word: str) -> Identity:
 
 
 def _group(name: str, word: str, grp: object) -> int:
-    if name.isdigit() and int(name) < 1 << 32:
+    if name.isdecimal() and int(name) < 1 << 32:
         return int(name)
     try:
         return int(grp.getgrnam(name).gr_gid)  # type: ignore[attr-defined]

@@ -89,8 +89,8 @@ def bitmap(text: str, path: str) -> bytes:
             continue
         first, _, last = part.strip().partition("-")
         if (
-            not first.isdigit()
-            or (last and not last.isdigit())
+            not first.isdecimal()
+            or (last and not last.isdecimal())
             or int(last or first) > 8191
             or int(last or first) < int(first)
         ):

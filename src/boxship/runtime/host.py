@@ -31,7 +31,7 @@ def kernel_version() -> tuple[int, int]:
 
 def _read_version() -> tuple[int, int]:
     major, _, rest = os.uname().release.partition(".")
-    minor = "".join(c for c in rest.partition(".")[0] if c.isdigit())
+    minor = "".join(c for c in rest.partition(".")[0] if c.isdecimal())
     return int(major), int(minor or 0)
 
 

@@ -18,7 +18,7 @@ _MAX_RECORD = 1 << 20
 def files(directory: str) -> list[str]:
     """The log's files, oldest first."""
     numbered = sorted(
-        (int(name[4:]) for name in os.listdir(directory) if name.startswith("log.") and name[4:].isdigit()),
+        (int(name[4:]) for name in os.listdir(directory) if name.startswith("log.") and name[4:].isdecimal()),
         reverse=True,
     )
     paths = [f"{directory}/log.{n}" for n in numbered] + [f"{directory}/log"]

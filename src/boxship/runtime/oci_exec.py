@@ -115,7 +115,7 @@ def merged(base: list[str], more: list[str]) -> list[str]:
 def _user(word: str, groups_: list[str], base: Any) -> Any:
     uid, _, gid = word.partition(":")
     numbers = [uid or str(base.uid), gid or str(base.gid), *groups_]
-    bad = [n for n in numbers if not n.isdigit() or int(n) >= 1 << 32]
+    bad = [n for n in numbers if not n.isdecimal() or int(n) >= 1 << 32]
     if bad:
         raise errors.InvalidRequest(
             f"--user {word!r}: {', '.join(bad)} is not an id", hint="give numbers: UID or UID:GID"

@@ -19,12 +19,12 @@ NAMES = {number: name for name, number in sorted(NUMBERS.items(), reverse=True) 
 def signal_number(word: str) -> int:
     """``TERM``, ``SIGTERM``, ``15``, ``RTMIN+3`` → the number."""
     text = word.upper().removeprefix("SIG")
-    if text.isdigit() and 0 < int(text) <= SIGRTMAX:
+    if text.isdecimal() and 0 < int(text) <= SIGRTMAX:
         return int(text)
     if text in NUMBERS:
         return NUMBERS[text]
     base, sign, offset = text.partition("+") if "+" in text else text.partition("-")
-    if base in ("RTMIN", "RTMAX") and (not sign or offset.isdigit()):
+    if base in ("RTMIN", "RTMAX") and (not sign or offset.isdecimal()):
         number = (SIGRTMIN if base == "RTMIN" else SIGRTMAX) + int(f"{sign}{offset}" if sign else "0")
         if SIGRTMIN <= number <= SIGRTMAX:
             return number

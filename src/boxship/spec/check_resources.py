@@ -139,7 +139,7 @@ def _lists(resources: dict[str, Any], p: Problems) -> None:
         good = (
             isinstance(size, str)
             and size[-2:] in ("KB", "MB", "GB")
-            and size[:-2].isdigit()
+            and size[:-2].isdecimal()
             and not size.startswith("0")
         )
         p.require(good, f"{_AT}.hugepageLimits[{n}].pageSize", f"{size!r} is not a size like 2MB")

@@ -44,12 +44,12 @@ def _number(group: Group, controller: str, file: str) -> int:
     word = _text(group, controller, file).strip()
     if word == "max":
         return (1 << 64) - 1
-    return int(word) if word.lstrip("-").isdigit() else 0
+    return int(word) if word.lstrip("-").isdecimal() else 0
 
 
 def _pairs(text: str) -> dict[str, int]:
     words = [line.split() for line in text.splitlines()]
-    return {w[0]: int(w[1]) for w in words if len(w) == 2 and w[1].isdigit()}
+    return {w[0]: int(w[1]) for w in words if len(w) == 2 and w[1].isdecimal()}
 
 
 def _cpu(group: Group, versions: dict[str, int]) -> dict[str, Any]:
