@@ -309,3 +309,34 @@ def test_check_finds_and_repairs(box):
     assert "its monitor is gone" in found.out
     assert box("system", "check", "--repair").code == 0
     assert box("system", "check").out == "nothing is left behind\n"
+
+
+def test_what_is_kept_on_purpose_is_not_left_over(box):
+    short = box("run", "-d", "host", "--", "true").out.strip()[:12]
+    try:
+        assert box("wait", short).out == "0\n"
+        assert box("system", "check").out == "nothing is left behind\n"
+    finally:
+        box("rm", "--force", short)
+
+
+def test_other_disks_are_there_copy_on_write(tmp_path):
+    """A second file system, mounted below / in a mount namespace of the test's own."""
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    made = subprocess.run(["mkfs.ext4", "-q", image], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    script = f"""
+        mount -o loop {image} /srv || exit 77
+        echo from the disk > /srv/file
+        {BIN}/box run host -- sh -c 'cat /srv/file; echo changed > /srv/file; cat /srv/file'
+        cat /srv/file
+        umount /srv
+    """
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    if done.returncode == 77:
+        pytest.skip(f"no loop devices here: {done.stderr.strip()}")
+    assert done.stdout == "from the disk\nchanged\nfrom the disk\n", done.stderr

@@ -44,6 +44,8 @@ def _containers(repair: bool) -> list[str]:
         if state is None or containers.pids(state)[0]:
             continue
         ended = os.path.exists(f"{known.directory(name)}/exit")
+        if ended and not state.remove:
+            continue  # kept on purpose, until `box rm`
         lines.append(f"container {name}: " + ("ended and not removed" if ended else "its monitor is gone"))
         if repair:
             containers.remove(name, force=True)

@@ -170,7 +170,7 @@ def _launch(request: Request, full: str, group: Group) -> Launch:
         null_stdin=not request.interactive,
         init=request.init,
         supervise=supervise,
-        overlay=Overlay(["/"], upper=request.keep, tmpfs=request.tmpfs_size),
+        overlay=Overlay(["/"], host.disks(), upper=request.keep, tmpfs=request.tmpfs_size),
     )
 
 
@@ -192,6 +192,7 @@ def start(drawn: Drawn, *, trace: bool = False) -> Started:
             cgroup=drawn.group.path,
             owner=os.geteuid(),
             rootfs="host",
+            remove=drawn.request.remove,
             annotations={"name": drawn.name, "command": " ".join(drawn.request.args)[:200]},
         )
         found.save(state)

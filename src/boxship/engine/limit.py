@@ -41,6 +41,7 @@ def run(argv: list[str], wanted: Resources, *, timeout: float = 0.0) -> tuple[Ex
             cgroup=group.path,
             owner=os.geteuid(),
             rootfs="",
+            remove=True,
             annotations={"name": name, "command": " ".join(argv)[:200]},
         )
         found.save(state)

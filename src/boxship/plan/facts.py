@@ -61,6 +61,8 @@ class Overlay(Record):
     """Layers of the root, uppermost first, and the writable one; see overlayfs in the kernel's documentation."""
 
     lower: list[str]
+    #: other disks' mount points below the root, which get overlays of their own
+    mounts: list[str] = []
     #: a host directory that keeps the changes; without it they live on a tmpfs of the container's own
     upper: str = ""
     #: size of that tmpfs as tmpfs(5) takes it; it also carries the mount points

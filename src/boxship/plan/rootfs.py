@@ -8,15 +8,16 @@ monitor: the child may not be able to reach them any more.
 
 from __future__ import annotations
 
+from boxship.plan import layers
 from boxship.plan import steps as s
 from boxship.plan import words as w
 from boxship.plan.cgroupfs import mount_cgroup
 from boxship.plan.draft import Draft
+from boxship.plan.layers import tree
 from boxship.plan.mounts import Options, may_cover, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxship.plan.facts import Overlay
     from boxship.spec.oci import Mount
 
 S_IFCHR, S_IFBLK, S_IFIFO = 0o020000, 0o060000, 0o010000
@@ -51,17 +52,6 @@ _ROOT_PROPAGATION = {
 }
 
 
-def tree(d: Draft, path: str, *, recursive: bool, shared: bool = False) -> int:
-    """A detached copy of a host mount in a slot, opened by the side that can reach it, or by both when it is ``shared``."""
-    slot = d.slot()
-    step = s.OpenTree(slot, path, int(recursive))
-    if d.facts.privileged and (shared or d.namespaces.has(w.CLONE_NEWUSER)):
-        d.early(step)
-    else:
-        d.child(step)
-    return slot
-
-
 def root(d: Draft) -> None:
     """Cut the mounts off from the host's and put the root in place."""
     wanted = d.spec.linux.rootfs_propagation or ""
@@ -70,55 +60,18 @@ def root(d: Draft) -> None:
     first = w.MS_SLAVE | w.MS_REC if flags & (w.MS_SHARED | w.MS_UNBINDABLE) else flags
     d.call("mount", 0, 0, 0, first, at=1, data=b"/")
     d.child(s.Open(s.DEV_NULL, "/dev/null", w.O_PATH))
-    slot = overlay(d, d.launch.overlay) if d.launch.overlay else tree(d, path(d), recursive=True)
+    if d.launch.overlay:
+        layers.root(d, d.launch.overlay)
+        return
+    slot = tree(d, path(d), recursive=True)
     d.child(s.SetAttr(slot, 0, 0, w.MS_PRIVATE, 0))
-    d.child(s.Root(slot, "/" if d.launch.overlay else path(d)))
+    d.child(s.Root(slot, path(d)))
 
 
 def path(d: Draft) -> str:
     """The root on the host; without one in the specification, the host's own."""
     name = d.spec.root.path if d.spec.root else "/"
     return name if name.startswith("/") else f"{d.launch.bundle}/{name}"
-
-
-def overlay(d: Draft, layers: Overlay) -> int:
-    """An overlay of host directories, in a slot.
-
-    Layers and writable directories are gathered on a tmpfs that only this mount namespace sees, and named
-    relative to it: paths stay short (fsconfig(2) takes 255 bytes) and nobody else can reach them.
-    """
-    own = d.namespaces.has(w.CLONE_NEWUSER)
-    stage = d.slot()
-    size = [f"size={layers.tmpfs}"] if layers.tmpfs else []
-    d.child(s.FsMount(stage, "tmpfs", ["source=boxship", "mode=0755", *size], 0))
-    d.child(s.Root(stage, "/"))
-    names = []
-    for number, path in enumerate(layers.lower):
-        slot = tree(d, path, recursive=False)
-        if own:
-            d.late(s.Idmap(slot, s.NONE, 0))
-        d.child(s.Attach(slot, f"/{number}", 0))
-        names.append(str(number))
-    upper = _writable(d, layers, own)
-    d.child(s.ChDir("/"))
-    options = [f"lowerdir+={n}" for n in names] if d.facts.kernel >= (6, 8) else [f"lowerdir={':'.join(names)}"]
-    slot = d.slot()
-    d.child(s.FsMount(slot, "overlay", ["source=boxship", *options, *upper, *(["userxattr"] if own else [])], 0))
-    return slot
-
-
-def _writable(d: Draft, layers: Overlay, own: bool) -> list[str]:
-    if not layers.upper:
-        d.child(s.MkDir("/upper", 0o755))
-        d.child(s.MkDir("/work", 0o755))
-        return ["upperdir=upper", "workdir=work"]
-    slot = tree(d, layers.upper, recursive=False)
-    if own:
-        d.late(s.Idmap(slot, s.NONE, 0))
-    d.child(s.Attach(slot, "/kept", 0))
-    d.child(s.MkDir("/kept/upper", 0o755))
-    d.child(s.MkDir("/kept/work", 0o755))
-    return ["upperdir=kept/upper", "workdir=kept/work"]
 
 
 def mounts(d: Draft) -> None:

@@ -12,6 +12,8 @@ from boxship.plan.facts import Facts, Hierarchy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from boxship.kernel.cgroup import Group
 
 _CAP_SYS_ADMIN = 21
@@ -76,3 +78,27 @@ def hierarchies(group: Group | None, *, planned: bool = False) -> list[Hierarchy
         if planned or directory in there:
             found.append(Hierarchy(mount, version, [c.name for c in own], directory))
     return found
+
+
+#: file systems on disks; what else is mounted (proc, tmpfs, network …) is not part of the machine's userland
+_DISKS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "jfs", "reiserfs", "erofs", "squashfs")
+_NOT_BELOW = ("/proc", "/sys", "/dev", "/run", "/boot")
+
+
+def disks() -> list[str]:
+    """Mount points of other disks below the root, outermost first; bind mounts of files are left out."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return disks_of(file.read(), os.path.isdir)
+
+
+def disks_of(mountinfo: str, is_directory: Callable[[str], bool]) -> list[str]:
+    """The same from the text of mountinfo."""
+    found: list[str] = []
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        path, fstype = left.split(" ")[4].replace("\\040", " "), right.partition(" ")[0]
+        if path == "/" or fstype not in _DISKS or path in found:
+            continue
+        if not any(path == top or path.startswith(f"{top}/") for top in _NOT_BELOW) and is_directory(path):
+            found.append(path)
+    return sorted(found)
