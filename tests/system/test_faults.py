@@ -17,6 +17,7 @@ from boxship.plan import steps as s
 from boxship.plan.wire import Planned
 from boxship.runtime import create as creating
 from boxship.runtime import launch
+from boxship.runtime.options import Options
 from boxship.runtime.state import Store
 from boxship.spec.request import Request
 from support import BIN, traces
@@ -58,7 +59,7 @@ def test_failure_at_every_step_of_a_bundle(bundle, monkeypatch):
     bundle.config["process"]["args"] = ["/bin/sleep", "1000"]
     bundle.write()
     store = Store(str(bundle.state_root))
-    options = creating.Options(bundle=str(bundle.path))
+    options = Options(bundle=str(bundle.path))
     monkeypatch.setattr(creating, "Launcher", Broken)
     before, descriptors = traces(), open_descriptors()
     at = 0

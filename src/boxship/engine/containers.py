@@ -111,6 +111,7 @@ def execute(
     """Start one more process in a container, as its first process was started: same limits, filter, capabilities."""
     from boxship.runtime import join, lifecycle
     from boxship.runtime.oci_exec import merged
+    from boxship.runtime.options import JoinOptions
     from boxship.spec import oci
 
     state, _, first = running(word)
@@ -128,7 +129,7 @@ def execute(
         if identity.uid and base.capabilities:
             changes["capabilities"] = base.capabilities.replace(effective=[], permitted=[], ambient=[])
     state = state.replace(pid=first, start_time=start_time(first))
-    return join.join(state, spec, base.replace(**changes), join.Options(console=console, null_stdin=not stdin))
+    return join.join(state, spec, base.replace(**changes), JoinOptions(console=console, null_stdin=not stdin))
 
 
 def kill(word: str, number: int) -> None:

@@ -18,6 +18,7 @@ from boxship.plan.command import command
 from boxship.runtime import groups, host
 from boxship.runtime.launch import Launcher
 from boxship.runtime.monitor import Exit, read_exit
+from boxship.runtime.signals import forward_to
 from boxship.runtime.state import State
 from boxship.spec import host as building
 from boxship.undo import Undo
@@ -72,16 +73,7 @@ def _remove(group: Group) -> None:
 
 def _wait(monitor: int, pid: int) -> None:
     """Pass signals on until it ends."""
-    import _signal
-
-    def forward(number: int, _frame: object) -> None:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            return
-
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"):
-        _signal.signal(getattr(_signal, name), forward)
+    forward_to(pid)
     try:
         os.waitpid(monitor, 0)
     except OSError as error:

@@ -10,6 +10,11 @@ import os
 
 from boxship.errors import KernelError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_CLONE_NEWUSER = 0x10000000
 #: statfs(2) f_type of file systems with FS_ALLOW_IDMAP, and the kernel since which they have it
 _IDMAPPABLE = {
     0xEF53: (5, 12),
@@ -26,13 +31,14 @@ _IDMAPPABLE = {
 
 def namespace(uids: list[tuple[int, int, int]], gids: list[tuple[int, int, int]]) -> int:
     """A user namespace with these maps (inside, outside, count), as a descriptor that the caller closes."""
-    from boxship.kernel import syscall
+    import ctypes
 
+    libc = ctypes.CDLL(None, use_errno=True)
     ready, wake = os.pipe2(os.O_CLOEXEC)
     done, ended = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
-        _hold(syscall.unshare, wake, done, ended)
+        _hold(libc, ctypes, wake, done, ended)
     os.close(wake)
     os.close(done)
     try:
@@ -50,13 +56,11 @@ def namespace(uids: list[tuple[int, int, int]], gids: list[tuple[int, int, int]]
         os.waitpid(child, 0)
 
 
-def _hold(unshare: object, wake: int, done: int, ended: int) -> None:
+def _hold(libc: Any, ctypes: Any, wake: int, done: int, ended: int) -> None:
     """In the child: make the namespace, say so by closing the pipe, wait until the parent closes its own."""
     os.close(ended)
-    try:
-        unshare(0x10000000)  # type: ignore[operator]
-    except KernelError as error:
-        os.write(wake, error.errno.to_bytes(4, "little"))
+    if libc.unshare(_CLONE_NEWUSER):
+        os.write(wake, int(ctypes.get_errno()).to_bytes(4, "little"))
         os._exit(1)
     os.close(wake)
     os.read(done, 1)

@@ -19,6 +19,7 @@ from boxship.runtime import compile as compiling
 from boxship.runtime import groups, host, slots
 from boxship.runtime.home import with_home
 from boxship.runtime.launch import Launched, Launcher
+from boxship.runtime.options import Options
 from boxship.runtime.state import State, Store, start_time, write_atomically
 from boxship.spec import oci
 from boxship.spec.validate import validate
@@ -29,24 +30,6 @@ if TYPE_CHECKING:
     from boxship.plan.facts import Compiled, Facts
     from boxship.plan.limits import Setting
     from boxship.plan.wire import Planned
-    from boxship.runtime.terminal import Pair
-
-
-class Options(Record):
-    """What the command line says about a new container, in runc's words."""
-
-    bundle: str
-    config: str = "config.json"
-    console_socket: str = ""
-    pid_file: str = ""
-    preserve: list[int] = []
-    no_pivot: bool = False
-    no_new_keyring: bool = False
-    systemd_cgroup: bool = False
-    no_cgroup: bool = False
-    barrier: bool = True
-    console: Pair | None = None
-    trace: bool = False
 
 
 class Created(Record):

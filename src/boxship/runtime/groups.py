@@ -15,7 +15,7 @@ from boxship.plan import limits
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxship.plan.limits import Setting
-    from boxship.runtime.create import Options
+    from boxship.runtime.options import Options
     from boxship.spec.oci import Spec
     from boxship.undo import Undo
 

@@ -10,7 +10,6 @@ from boxship.plan import exec as planning
 from boxship.plan import steps as s
 from boxship.plan.facts import Launch
 from boxship.plan.words import NAMESPACES, NS_FILES
-from boxship.record import Record
 from boxship.runtime import compile as compiling
 from boxship.runtime import groups, host, slots
 from boxship.runtime.launch import Launched, Launcher
@@ -20,18 +19,8 @@ from boxship.undo import Undo
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxship.plan.facts import Hierarchy
-    from boxship.runtime.terminal import Pair
+    from boxship.runtime.options import JoinOptions
     from boxship.spec.oci import Process, Spec
-
-
-class Options(Record):
-    """How the process is to be joined to the container."""
-
-    console_socket: str = ""
-    console: Pair | None = None
-    preserve: list[int] = []
-    sub_group: str = ""
-    null_stdin: bool = False
 
 
 def differing_namespaces(pid: int) -> int:
@@ -47,7 +36,7 @@ def differing_namespaces(pid: int) -> int:
     return flags
 
 
-def join(state: State, spec: Spec, process: Process, options: Options) -> tuple[Launched, list[str]]:
+def join(state: State, spec: Spec, process: Process, options: JoinOptions) -> tuple[Launched, list[str]]:
     """Start the process; returns its pid and warnings. Errors are those of ``launch.failure``."""
     warnings: list[str] = []
     seccomp = spec.linux.seccomp

@@ -18,7 +18,8 @@ from boxship.runtime.state import State, Store, alive
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxship.args import Parsed
-    from boxship.runtime.create import Created, Options
+    from boxship.runtime.create import Created
+    from boxship.runtime.options import Options
 
 SPEC_VERSION = "1.2.1"
 
@@ -122,7 +123,7 @@ def preserved(count: int) -> list[int]:
 
 def options(parsed: Parsed, *, barrier: bool) -> Options:
     """What create and run were asked for."""
-    from boxship.runtime.create import Options
+    from boxship.runtime.options import Options
 
     v = parsed.values
     return Options(
@@ -182,9 +183,29 @@ def run(parsed: Parsed) -> int:
     """boxc run: create and start at once; in the foreground until it ends."""
     if explained(parsed):
         return 0
-    from boxship.runtime import foreground
+    from boxship.runtime import create as creating
+    from boxship.runtime import foreground, terminal
 
-    return foreground.run(parsed)
+    found, name = store(parsed), parsed.operands[0]
+    wanted = options(parsed, barrier=False)
+    attached = not parsed.values["detach"]
+    pair = terminal.Pair() if attached and not wanted.console_socket else None
+    try:
+        made = creating.create(found, name, wanted.replace(console=pair) if pair else wanted)
+        warn(parsed, made.warnings)
+        _trace(parsed, made)
+        spec = made.spec
+        lifecycle.poststart(found, made.state, spec)
+        if not attached:
+            return 0
+        has_terminal = bool(spec.process and spec.process.terminal)
+        code = foreground.wait(made.state.pid, pair if has_terminal else None)
+    finally:
+        if pair:
+            pair.close()
+    if not parsed.values["keep"]:
+        warn(parsed, lifecycle.delete(found, name, force=True))
+    return code
 
 
 def state(parsed: Parsed) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def exec_(parsed: Parsed) -> int:
     """boxc exec."""
     from boxship.runtime import foreground, join, terminal
+    from boxship.runtime.options import JoinOptions
 
     found = store(parsed)
     state = found.load(parsed.operands[0])
@@ -40,7 +41,7 @@ def exec_(parsed: Parsed) -> int:
             state,
             spec,
             process,
-            join.Options(
+            JoinOptions(
                 console_socket=v["console_socket"],
                 console=pair,
                 preserve=preserved(v["preserve_fds"]),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import _signal
+import os
 
 from boxship.errors import InvalidRequest
 
@@ -38,3 +39,39 @@ def signal_name(number: int) -> str:
     if number >= SIGRTMIN:
         return f"SIGRTMIN+{number - SIGRTMIN}"
     return f"SIG{NAMES.get(number, number)}"
+
+
+#: what a process in the foreground keeps for itself: its own faults, its terminal's business, its children
+_KEPT = {
+    "KILL",
+    "STOP",
+    "CHLD",
+    "URG",
+    "PIPE",
+    "WINCH",
+    "TTIN",
+    "TTOU",
+    "TSTP",
+    "CONT",
+    "SEGV",
+    "BUS",
+    "FPE",
+    "ILL",
+    "ABRT",
+    "TRAP",
+    "SYS",
+}
+
+
+def forward_to(pid: int) -> None:
+    """Pass every other signal that comes to this process on to ``pid``."""
+
+    def forward(number: int, _frame: object) -> None:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:  # it has just ended
+            return
+
+    for name, number in NUMBERS.items():
+        if name not in _KEPT and number < SIGRTMIN and NAMES.get(number) not in _KEPT:
+            _signal.signal(number, forward)

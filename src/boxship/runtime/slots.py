@@ -16,8 +16,7 @@ from boxship.plan import steps as s
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxship.plan.facts import Launch
-    from boxship.runtime.create import Options
-    from boxship.runtime.join import Options as JoinOptions
+    from boxship.runtime.options import JoinOptions, Options
     from boxship.spec.oci import Spec
     from boxship.undo import Undo
 
