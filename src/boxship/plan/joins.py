@@ -24,6 +24,10 @@ HELPER_TIMEOUT_MS = 10_000
 
 def prepare(d: Draft) -> None:
     """Descriptors of the host that later steps start from, and the namespaces that exist already."""
+    if not d.namespaces.made(w.CLONE_NEWUSER):
+        # The child is born out of reach of processes that share its namespaces already. With a user namespace to be
+        # made this comes later, in the child: an ordinary user could not write its id maps otherwise.
+        d.early(call("prctl", w.PR_SET_DUMPABLE, 0))
     if d.spec.hooks:  # they begin in the bundle
         d.early(call("chdir", at=0, data=w.raw_bytes(d.launch.bundle)))
     d.early(s.Open(s.HOST_PROC, "/proc", w.O_PATH))
