@@ -11,6 +11,7 @@ import os
 import time
 
 from boxship.errors import InvalidRequest, KernelError, NotFound, Unsupported
+from boxship.kernel import lsm
 from boxship.plan import build
 from boxship.plan import steps as s
 from boxship.plan.facts import Device, Launch
@@ -59,6 +60,9 @@ def read_bundle(options: Options) -> tuple[oci.Spec, bytes, list[str]]:
     spec = oci.load(raw)
     warnings = validate(spec)
     _check_root(spec, options.bundle)
+    if spec.linux.mount_label and not lsm.selinux_active():
+        warnings.append("$.linux.mountLabel: SELinux is not active on this host: mounts get no label")
+        spec = spec.replace(linux=spec.linux.replace(mount_label=""))
     if spec.process and spec.root:
         spec = spec.replace(process=with_home(spec.process, os.path.join(options.bundle, spec.root.path)))
     return spec, raw, warnings
