@@ -143,6 +143,8 @@ def plan_of(spec: oci.Spec, name: str, options: Options, facts: Facts, compiled:
 
 
 def _devices(spec: oci.Spec) -> list[Device]:
+    if not spec.linux.net_devices:
+        return []
     import _socket
 
     found = []
