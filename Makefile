@@ -8,7 +8,7 @@ SECONDS ?= 60
 export DEBIAN_FRONTEND := noninteractive
 export PYTHONDONTWRITEBYTECODE :=
 
-TIERS := lint unit system cgroup2 conformance fuzz
+TIERS := lint unit system coverage cgroup2 conformance fuzz
 
 .PHONY: run test install install-test $(TIERS) bench man clean
 
@@ -39,10 +39,15 @@ lint:  ## ruff, mypy --strict, cppcheck
 	  --suppressions-list=tests/cppcheck.txt src/boxship/native tests/probe
 
 unit:
-	@$(BIN)/python -m pytest -n 2 tests/unit
+	@rm -f .coverage*
+	@$(BIN)/coverage run -m pytest tests/unit
 
 system:
-	@$(BIN)/python -m pytest tests/system
+	@$(BIN)/coverage run -m pytest tests/system
+
+coverage:  ## of what the tests ran in their own process; the commands that they start are not counted
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --sort=cover --fail-under=60
 
 cgroup2:  ## the same system tests on a kernel with cgroup v2 alone and AppArmor
 	@$(BIN)/python tests/cgroup2/run.py

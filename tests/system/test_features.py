@@ -7,6 +7,7 @@ import array
 import json
 import os
 import pathlib
+import select
 import shutil
 import socket
 import subprocess
@@ -281,3 +282,24 @@ def test_kill_all(bundle, signal):
     bundle.boxc("start", bundle.id)
     assert bundle.boxc("kill", "--all", bundle.id, signal).code == 0
     assert bundle.boxc("delete", "--force", bundle.id).code == 0
+
+
+def test_out_of_memory_is_an_event(bundle):
+    bundle.config["linux"]["resources"]["memory"] = {"limit": 32 << 20, "swap": 32 << 20}
+    bundle.create("/bin/sh", "-c", "probe alloc 200; sleep 1000")
+    watcher = subprocess.Popen(
+        [bundle.boxc_path, "--root", bundle.state_root, "events", "--interval", "1h", bundle.id],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert json.loads(watcher.stdout.readline())["type"] == "stats"
+        assert bundle.boxc("start", bundle.id).code == 0
+        assert select.select([watcher.stdout], [], [], 30)[0], "no event came"
+        assert json.loads(watcher.stdout.readline())["type"] == "oom"
+        bundle.boxc("kill", bundle.id, "KILL")
+        assert watcher.wait(timeout=20) == 0, "the watch ends with the container"
+    finally:
+        watcher.kill()
+        watcher.wait()
+        watcher.stdout.close()

@@ -26,21 +26,37 @@ def events(state: State, *, once: bool, interval: float) -> Iterator[dict[str, A
     yield statistics(state)
     if once:
         return
+    group = groups.of_path(state.cgroup)
+    pidfd = os.pidfd_open(state.pid)
+    oom, wanted = group.watch_oom()
+    try:
+        yield from _watch(state, group, pidfd, oom, wanted, interval)
+    finally:
+        os.close(oom)
+        os.close(pidfd)
+
+
+def _watch(
+    state: State, group: groups.Group, pidfd: int, oom: int, wanted: int, interval: float
+) -> Iterator[dict[str, Any]]:
     import select
 
-    group = groups.of_path(state.cgroup)
-    seen = group.oom_kills()
-    pidfd = os.pidfd_open(state.pid)
-    try:
-        poller = select.poll()
-        poller.register(pidfd, select.POLLIN)
-        while not poller.poll(interval * 1000):
+    seen, poller = group.oom_kills(), select.poll()
+    poller.register(pidfd, select.POLLIN)
+    poller.register(oom, wanted)
+    ended = False
+    while not ended:
+        fds = [fd for fd, _ in poller.poll(interval * 1000)]
+        ended = pidfd in fds
+        if oom in fds and wanted == select.POLLIN:
+            # v1 notifies before it kills: the notification is the event, the counter comes later.
+            os.eventfd_read(oom)
+            yield {"type": "oom", "id": state.id}
+        elif wanted == select.POLLPRI:
+            os.pread(oom, 4096, 0)  # takes the notification back
             now = group.oom_kills()
             if now > seen:
-                seen = now
                 yield {"type": "oom", "id": state.id}
+            seen = now
+        if not fds:
             yield statistics(state)
-        if group.oom_kills() > seen:
-            yield {"type": "oom", "id": state.id}
-    finally:
-        os.close(pidfd)

@@ -196,7 +196,8 @@ class Group:
         v2 = f"{self.layout.unified}{self.path}/cgroup.kill"
         if number == SIGKILL and self.layout.unified and os.path.exists(v2):
             _write(v2, "1")
-            if not self._first("freezer"):
+            if not self._first("freezer"):  # every member is here: the last one's end is an event
+                wait_event(f"{self.layout.unified}{self.path}/cgroup.events", "populated", "0")
                 return
         for _ in range(_KILL_ROUNDS):
             pids = self.pids()
@@ -248,6 +249,26 @@ class Group:
         if not found:
             return ""
         return f"{found.mount}{self.path}/" + ("memory.events" if found.version == 2 else "memory.oom_control")
+
+    def watch_oom(self) -> tuple[int, int]:
+        """A descriptor that poll(2) wakes on when the OOM killer strikes, and the event to ask for.
+
+        v2 notifies readers of ``memory.events``; v1 wants an eventfd registered in ``cgroup.event_control``.
+        """
+        import select
+
+        if self.layout.versions.get("memory") == 2:
+            return os.open(self.oom_file(), os.O_RDONLY | os.O_CLOEXEC), select.POLLPRI
+        event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        control = os.open(self.oom_file(), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.write("memory", "cgroup.event_control", f"{event} {control}")
+        except KernelError:
+            os.close(event)
+            raise
+        finally:
+            os.close(control)
+        return event, select.POLLIN
 
     def delegate(self, uid: int, gid: int) -> None:
         """Give the group to a user: he may make groups below it and move his processes among them."""
