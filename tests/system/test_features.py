@@ -215,9 +215,13 @@ def test_group_kills_what_forks():
 
     group = Group(locate(), f"/boxship-test-{os.getpid()}")
     group.create()
-    bomb = subprocess.Popen(["sh", "-c", "while :; do (sleep 5) & sleep 0.001; done"], start_new_session=True)
+    # It begins to fork when it is in all hierarchies: a child that is born halfway would be in some of them only.
+    loop = "read go; while :; do (sleep 5) & sleep 0.001; done"
+    bomb = subprocess.Popen(["sh", "-c", loop], start_new_session=True, stdin=subprocess.PIPE)
     try:
         group.join(bomb.pid)
+        bomb.stdin.write(b"go\n")
+        bomb.stdin.close()
         while len(group.pids()) < 5:
             os.sched_yield()
         group.freeze()
