@@ -7,6 +7,8 @@ a record; ``parse`` names all bad words together and suggests what may have been
 
 from __future__ import annotations
 
+import sys
+
 from boxship.errors import InvalidRequest
 from boxship.record import Record
 
@@ -65,6 +67,7 @@ class Parsed(Record):
     help: bool = False
 
 
+#: every command has it; ``-h`` is the same where no flag of the command's own is called so
 HELP = Flag("help", "Show this help and exit", "bool")
 
 
@@ -75,13 +78,13 @@ def parse(top: Command, argv: list[str]) -> Parsed:
     values = _defaults(top)
     rest = list(argv)
     while True:
-        rest, operands, asked = _take_flags(
-            command, rest, values, problems, stop=command.strict or bool(command.commands)
-        )
+        operands, asked = _read(command, rest, values, problems)
         if asked:
             return Parsed(command, words, values, operands, help=True)
         if not command.commands or not operands:
             break
+        if operands[0] == "help":
+            return _help_word(command, words, operands[1:], values)
         following = _find(command, operands[0], problems)
         if following is None:
             break
@@ -101,6 +104,17 @@ def _defaults(command: Command) -> dict[str, Any]:
     }
 
 
+def _help_word(command: Command, words: list[str], path: list[str], values: dict[str, Any]) -> Parsed:
+    """``help run`` is ``run --help``."""
+    problems: list[str] = []
+    for word in path:
+        following = _find(command, word, problems)
+        if following is None:
+            raise InvalidRequest(problems[0], hint=f"see '{' '.join(words)} --help'")
+        command, words = following, [*words, following.name]
+    return Parsed(command, words, values, [], help=True)
+
+
 def _find(command: Command, word: str, problems: list[str]) -> Command | None:
     for one in command.commands:
         if one.name == word:
@@ -111,38 +125,35 @@ def _find(command: Command, word: str, problems: list[str]) -> Command | None:
 
 
 def _count(command: Command, operands: list[str], problems: list[str]) -> None:
-    if command.commands:
-        return
     if len(operands) < command.least:
         problems.append(f"{command.name} needs {command.operands or 'more operands'}")
     elif len(operands) > command.most:
-        problems.append(f"{command.name}: too many operands: {' '.join(operands[command.most :])}")
+        problems.append(f"{command.name}: too many operands: {_plain(' '.join(operands[command.most :]))}")
 
 
-def _take_flags(
-    command: Command, argv: list[str], values: dict[str, Any], problems: list[str], *, stop: bool
-) -> tuple[list[str], list[str], bool]:
-    """Read flags; returns (nothing left), operands, and whether help was asked for."""
+def _read(command: Command, argv: list[str], values: dict[str, Any], problems: list[str]) -> tuple[list[str], bool]:
+    """Read flags; returns the operands, and whether help was asked for."""
     longs = {flag.long: flag for flag in command.flags}
     shorts = {flag.short: flag for flag in command.flags if flag.short}
+    stop = command.strict or bool(command.commands)
     operands: list[str] = []
     at = 0
     while at < len(argv):
         word = argv[at]
         at += 1
         if word == "--":
-            return [], operands + argv[at:], False
+            return operands + argv[at:], False
         if word in ("--help", "-h") and word.lstrip("-") not in shorts and "help" not in longs:
-            return [], operands, True
+            return operands, True
         if len(word) < 2 or word[0] != "-":
             if stop and not (command.late_flags and _flags_follow(argv[at:])):
-                return [], operands + argv[at - 1 :], False
+                return operands + argv[at - 1 :], False
             operands.append(word)
         elif word.startswith("--"):
             at = _long(word[2:], longs, argv, at, values, problems)
         else:
             at = _bundle(word[1:], shorts, argv, at, values, problems)
-    return [], operands, False
+    return operands, False
 
 
 def _flags_follow(rest: list[str]) -> bool:
@@ -157,7 +168,7 @@ def _long(
     flag = longs.get(name)
     if not flag:
         meant = longs.get(nearest(name, list(longs)))
-        problems.append(f"unknown flag --{name}{suggest(name, list(longs), '--')}")
+        problems.append(f"unknown flag --{_plain(name)}{suggest(name, list(longs), '--')}")
         # Its value must not be taken for the first operand: the rest of the line may hold more problems.
         return at + bool(meant and meant.kind != "bool" and not equals and argv[at : at + 1] and argv[at][:1] != "-")
     if flag.kind == "bool":
@@ -178,7 +189,7 @@ def _bundle(
     while word:
         flag, word = shorts.get(word[0]), word[1:] if word[0] in shorts else word
         if not flag:
-            problems.append(f"unknown flag -{word[0]}")
+            problems.append(f"unknown flag -{_plain(word[0])}")
             return at
         if flag.kind == "bool":
             if word[:1] == "=":
@@ -197,6 +208,11 @@ def _bundle(
     return at
 
 
+def _plain(word: str) -> str:
+    """A user's word inside a one-line message: nothing in it moves the cursor or begins a line."""
+    return word if word.isprintable() else repr(word)[1:-1]
+
+
 def _store(flag: Flag, text: str, values: dict[str, Any], problems: list[str]) -> None:
     try:
         value = convert(flag, text)
@@ -212,9 +228,8 @@ def _store(flag: Flag, text: str, values: dict[str, Any], problems: list[str]) -
 def convert(flag: Flag, text: str) -> Any:
     """The value of a flag; ValueError says what is accepted."""
     if flag.choices and text not in flag.choices:
-        raise ValueError(f"not one of {', '.join(flag.choices)}")
-    converter: Callable[[str], Any] = _CONVERTERS.get(flag.kind, str)
-    return converter(text)
+        raise ValueError(f"not one of {', '.join(word for word in flag.choices if word)}")
+    return _CONVERTERS.get(flag.kind, str)(text)
 
 
 def _boolean(text: str) -> bool:
@@ -225,24 +240,33 @@ def _boolean(text: str) -> bool:
     raise ValueError("not true or false")
 
 
+#: int() and float() also take blanks, underscores and the digits of every script
+_DIGITS = "0123456789"
+_BASES = {"0x": 16, "0o": 8, "0b": 2}
+
+
 def _integer(text: str) -> int:
+    word = text[1:] if text[:1] in ("-", "+") else text
     try:
-        return int(text, 0) if text[:2].lower() in ("0x", "0b", "0o") else int(text)
+        number = int(text if word.isascii() and word.isalnum() else "", _BASES.get(word[:2].lower(), 10))
     except ValueError:
         raise ValueError("not a whole number") from None
+    if not -1 << 63 <= number < 1 << 63:
+        raise ValueError("out of range: more than 63 bits")
+    return number
 
 
 def _real(text: str) -> float:
     try:
-        value = float(text)
+        value = float("" if text.strip(_DIGITS + "+-.eE") else text)
     except ValueError:
         raise ValueError("not a number") from None
-    if value != value or value in (float("inf"), float("-inf")):
+    if value in (float("inf"), -float("inf")):
         raise ValueError("not a number")
     return value
 
 
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
 def size(text: str) -> int:
@@ -251,33 +275,37 @@ def size(text: str) -> int:
     if word == "-1":
         return -1
     digits = word.rstrip("bkmgtpi")
-    unit = word[len(digits) :].removesuffix("b").removesuffix("i")
-    try:
-        number = float(digits)
-    except ValueError:
-        number = -1.0
-    if unit not in _UNITS or not 0 <= number < 1 << 60:
+    unit = word[len(digits) :].removesuffix("b")
+    unit = unit[:1] if unit[1:] == "i" else unit
+    whole, _, fraction = digits.partition(".")
+    if unit not in _UNITS or not 0 < len(whole + fraction) <= 40 or (whole + fraction).strip(_DIGITS):
         raise ValueError("not a size like 512m or 1.5g")
-    return int(number * _UNITS[unit])
+    # Whole numbers all the way: a float would lose the last digits of a limit near 2^63.
+    number: int = int(whole + fraction) * _UNITS[unit] // 10 ** len(fraction)
+    if number >= 1 << 63:
+        raise ValueError("out of range: the most is 8191p")
+    return number
 
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+#: the kernel counts nanoseconds in 63 bits: 292 years
+_LONGEST = 100_000 * 86400.0
 
 
 def duration(text: str) -> float:
     """Seconds of ``1h2m3s``, ``250ms`` or a plain number."""
-    total, number, unit, rest = 0.0, "", "", text.strip().lower()
+    total, rest = 0.0, text.strip().lower()
     wrong = ValueError("not a time like 10s, 1m30s or 250ms")
-    while rest:
-        cut = next((n for n, c in enumerate(rest) if not (c.isdecimal() or c == ".")), len(rest))
-        number, rest = rest[:cut], rest[cut:]
-        cut = next((n for n, c in enumerate(rest) if c.isdecimal() or c == "."), len(rest))
+    while rest or not text.strip():
+        after = rest.lstrip(_DIGITS + ".")
+        number, rest = rest[: len(rest) - len(after)], after
+        cut = next((n for n, c in enumerate(rest) if c in _DIGITS + "."), len(rest))
         unit, rest = rest[:cut] or "s", rest[cut:]
-        if not number or number.count(".") > 1 or number == "." or unit not in _SECONDS:
+        if not number.replace(".", "", 1).isdecimal() or unit not in _SECONDS:
             raise wrong
         total += float(number) * _SECONDS[unit]
-    if not number:
-        raise wrong
+    if total > _LONGEST:
+        raise ValueError("out of range: the most is 100000d")
     return total
 
 
@@ -291,9 +319,14 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """The known word that was probably meant, or nothing."""
-    near = min(known, key=lambda name: distance(word, name), default="")
-    return near if distance(word, near) <= max(1, len(near) // 3) else ""
+    """The known word that was probably meant, begun or misspelled, or nothing."""
+    begun = [name for name in known if len(word) > 1 and name.startswith(word)]
+    if begun:
+        return min(begun, key=len)
+    # Lengths first: the distance of a word that somebody pasted takes its time.
+    near = [(distance(word, name), name) for name in known if abs(len(word) - len(name)) <= 1 + len(name) // 3]
+    best, name = min(near, default=(1, ""))
+    return name if best <= max(1, len(name) // 3) else ""
 
 
 def suggest(word: str, known: list[str], prefix: str = "") -> str:
@@ -333,24 +366,35 @@ def help_text(words: list[str], command: Command) -> str:
     if command.commands:
         width = max(len(one.name) for one in command.commands)
         out += ["", "commands:", *(f"  {one.name:{width}}  {one.summary}" for one in command.commands)]
-    if command.flags:
-        width = max(len(flag_words(flag)) for flag in command.flags)
-        out += ["", "flags:", *(f"  {flag_words(flag):{width}}  {_flag_help(flag)}" for flag in command.flags)]
+    flags = [*command.flags, HELP]
+    width = max(len(flag_words(flag)) for flag in flags)
+    out += ["", "flags:", *(f"  {flag_words(flag):{width}}  {_flag_help(flag)}" for flag in flags)]
     if command.examples:
         out += ["", "examples:", *(f"  {line}\n      {what}" for line, what in command.examples)]
     return "\n".join(out) + "\n"
 
 
 def _flag_help(flag: Flag) -> str:
-    more = f" ({'|'.join(flag.choices)})" if flag.choices else ""
-    return flag.help + more + (f" (default {flag.default})" if flag.default not in (None, False, "", []) else "")
+    choices, default = "|".join(word for word in flag.choices if word), default_text(flag)
+    return flag.help + (f" ({choices})" if choices else "") + (f" (default {default})" if default else "")
+
+
+def default_text(flag: Flag) -> str:
+    """The default as a user would write it; nothing where it says nothing."""
+    value = flag.default
+    if value in (None, False, "", []):
+        return ""
+    if value is True:
+        return "true"
+    if flag.kind == "size":
+        unit = next(unit for unit in reversed(_UNITS) if value % _UNITS[unit] == 0)
+        return f"{value // _UNITS[unit]}{unit}"
+    return f"{value:g}s" if flag.kind == "duration" else str(value)
 
 
 def call(parsed: Parsed) -> int:
     """Import the command's function and call it with what was parsed; its result is the exit code."""
     module, _, function = parsed.command.run.partition(":")
     __import__(module)
-    import sys
-
     result: int = getattr(sys.modules[module], function)(parsed)
     return result

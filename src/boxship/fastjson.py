@@ -88,5 +88,5 @@ def _write(value: object, indent: int, newline: str) -> str:
         items = [_write(v, indent, inner) for v in value]
     else:
         return dumps(value)
-    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
     return opening + (inner + f",{inner}".join(items) + newline if items else "") + closing

@@ -6,23 +6,22 @@ from __future__ import annotations
 import os
 import sys
 
-from boxship import args, errors
+from boxship import args, console, errors
 from boxship.cli.tables import BOX
 
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code: the container's, or 125, 126, 127 as Docker's."""
     try:
-        parsed = args.parse(BOX, sys.argv[1:] if argv is None else argv)
-        if parsed.help:
-            sys.stdout.write(args.help_text(parsed.words, parsed.command))
-            return 0
-        return args.call(parsed)
+        console.standard_streams()
+        code = _command(sys.argv[1:] if argv is None else argv)
+        console.flush()
+        return code
     except errors.BoxshipError as error:
         return tell(error)
     except BrokenPipeError:
         # Whoever read our output has gone: as quiet as any other program in a pipeline.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        console.drop_output()
         return 141
     except KeyboardInterrupt:
         return 130
@@ -33,6 +32,14 @@ def main(argv: list[str] | None = None) -> int:
             f"box: internal error: {type(error).__name__}: {error}\nhint: BOXSHIP_DEBUG=1 shows the traceback\n"
         )
         return 125
+
+
+def _command(argv: list[str]) -> int:
+    parsed = args.parse(BOX, argv)
+    if parsed.help:
+        sys.stdout.write(args.help_text(parsed.words, parsed.command))
+        return 0
+    return args.call(parsed)
 
 
 def tell(error: errors.BoxshipError) -> int:

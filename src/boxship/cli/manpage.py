@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from boxship import __version__
-from boxship.args import flag_words
+from boxship.args import HELP, default_text, flag_words
 from boxship.cli.tables import BOX
 from boxship.runtime.oci_table import BOXC
 
@@ -29,31 +29,41 @@ def page(command: Command, words: list[str], section: int, *, deep: bool = False
         ".SH NAME",
         f"{_escape(title)} \\- {_escape(command.summary)}",
         ".SH SYNOPSIS",
-        f".B {_escape(' '.join(words))}",
-        _synopsis(command),
+        f"\\fB{_escape(' '.join(words))}\\fR {_synopsis(command)}".rstrip(),
+        ".SH DESCRIPTION",
+        _escape(command.details or f"{command.summary}."),
+        ".SH OPTIONS",
+        *_flags([*command.flags, HELP]),
     ]
-    if command.details:
-        out += [".SH DESCRIPTION", _escape(command.details)]
-    if command.flags:
-        out += [".SH OPTIONS", *_flags(command.flags)]
     if command.commands:
         out += [".SH COMMANDS", *(line for one in command.commands for line in _command(one, deep=deep))]
     if command.examples:
-        out += [
-            ".SH EXAMPLES",
-            *(line for text, what in command.examples for line in (".TP", f".B {_escape(text)}", _escape(what))),
+        out.append(".SH EXAMPLES")
+        out += [line for text, what in command.examples for line in _item(text, what)]
+    out += [".SH EXIT STATUS", *_exit(words), ".SH ENVIRONMENT", *_item("BOXSHIP_DEBUG", _DEBUG)]
+    return "\n".join([*out, ".SH SEE ALSO", _see(words), ""])
+
+
+_DEBUG = "When set, an error shows its Python traceback too."
+
+
+def _exit(words: list[str]) -> list[str]:
+    """The codes of this page's commands: those that run a program pass its code on."""
+    if words[-1] in ("box", "boxc", "run", "exec", "limit", "attach"):
+        return [
+            "The exit status of the container's program; 128 + N when signal N has ended it; 125 when Boxship itself fails,",
+            "126 when the program cannot be executed, 127 when it is not found.",
         ]
-    return "\n".join([*out, ".SH EXIT STATUS", *_EXIT, ".SH SEE ALSO", _see(words), ""])
-
-
-_EXIT = ["The exit status of the container's program; 128 + N when signal N has ended it; 125 when Boxship itself fails,",
-         "126 when the program cannot be executed, 127 when it is not found."]  # fmt: skip
+    found = ["0 on success, 125 when Boxship fails or the words make no sense."]
+    return (
+        [*found, "\\fBcheck\\fR gives 1 when it has found something and left it."] if words[-1] == "system" else found
+    )
 
 
 def _synopsis(command: Command) -> str:
     parts = ["[\\fIflags\\fR]"] if command.flags else []
     parts += ["\\fICOMMAND\\fR …"] if command.commands else [_escape(command.operands)] if command.operands else []
-    return " ".join(parts) or "\\&"
+    return " ".join(parts)
 
 
 def _command(command: Command, *, deep: bool) -> list[str]:
@@ -62,27 +72,26 @@ def _command(command: Command, *, deep: bool) -> list[str]:
         f"\\fB{_escape(command.name)}\\fR {_escape(command.operands)}".rstrip(),
         _escape(command.summary) + ".",
     ]
-    if not deep:
-        return head
-    inner = [
-        line
-        for flag in command.flags
-        for line in (".TP", f"\\fB{_escape(flag_words(flag).strip())}\\fR", _escape(_help(flag)))
-    ]
     below = [line for one in command.commands for line in _command(one, deep=True)]
-    return [*head, *([".RS", *inner, *below, ".RE"] if inner or below else [])]
+    inner = [*_flags(command.flags), *below] if deep else []
+    return [*head, *([".RS", *inner, ".RE"] if inner else [])]
 
 
 def _flags(flags: list[Flag]) -> list[str]:
-    return [
-        line for flag in flags for line in (".TP", f"\\fB{_escape(flag_words(flag).strip())}\\fR", _escape(_help(flag)))
-    ]
+    return [line for flag in flags for line in _item(flag_words(flag).strip(), _help(flag), raw=True)]
+
+
+def _item(term: str, text: str, *, raw: bool = False) -> list[str]:
+    """A tagged paragraph; ``raw`` text is roff already."""
+    return [".TP", f"\\fB{_escape(term)}\\fR", text if raw else _escape(text)]
 
 
 def _help(flag: Flag) -> str:
-    choices = f" One of {', '.join(word or '(none)' for word in flag.choices)}." if flag.choices else ""
-    default = f" Default: {flag.default}." if flag.default not in (None, False, "", []) else ""
-    return f"{flag.help}.{choices}{default}"
+    choices = ", ".join(f"\\fB{_escape(word)}\\fR" for word in flag.choices if word)
+    default = _escape(default_text(flag))
+    # No full stop behind a default, which may itself be one.
+    more = (f" One of {choices}." if choices else "") + (f" Default: \\fB{default}\\fR" if default else "")
+    return _escape(f"{flag.help}.") + more
 
 
 def _see(words: list[str]) -> str:

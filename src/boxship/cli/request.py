@@ -120,6 +120,8 @@ def request(parsed: Parsed, argv: list[str]) -> Request:
         log_files=3,
         **security,
     )
+    if v["shm_size"] <= 0:
+        words.say("--shm-size: must be more than zero")
     if words.problems:
         raise InvalidRequest("; ".join(words.problems), hint="see 'box run --help'")
     return found
@@ -222,7 +224,11 @@ def _mount(words: Words, text: str) -> Volume | None:
     source = values.get("source") or values.get("src") or ""
     read_only = "readonly" in values or "ro" in values
     if kind == "tmpfs" and target:
-        options = [f"size={args.size(values['tmpfs-size'])}"] if values.get("tmpfs-size") else []
+        try:
+            options = [f"size={args.size(values['tmpfs-size'])}"] if values.get("tmpfs-size") else []
+        except ValueError as error:
+            words.say(f"{flag}: tmpfs-size: {error}")
+            return None
         options += [f"mode={values['tmpfs-mode']}"] if values.get("tmpfs-mode") else []
         return _checked(words, flag, Volume("tmpfs", target, "tmpfs", ["nosuid", "nodev", *options]))
     if kind == "bind" and target and source:

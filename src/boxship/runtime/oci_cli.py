@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from boxship import args, errors, fastjson
+from boxship import args, console, errors, fastjson
 from boxship.paths import runtime_root
 from boxship.runtime import lifecycle
 from boxship.runtime.oci_table import BOXC
@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     """Entry of the console script; returns the exit code."""
     values: dict[str, object] = {}
     try:
+        console.standard_streams()
         parsed = args.parse(BOXC, sys.argv[1:] if argv is None else argv)
         values = parsed.values
         if parsed.values["version"]:
@@ -36,13 +37,25 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.write(args.help_text(parsed.words, parsed.command))
             return 0
         _check_log(str(values["log"]))
-        return args.call(parsed)
+        code = args.call(parsed)
+        console.flush()
+        return code
     except errors.BoxshipError as error:
         return _tell(error, values)
     except BrokenPipeError:
+        console.drop_output()
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if os.environ.get("BOXSHIP_DEBUG"):
+            raise
+        return _tell(
+            errors.BoxshipError(
+                f"internal error: {type(error).__name__}: {error}", hint="BOXSHIP_DEBUG=1 shows the traceback"
+            ),
+            values,
+        )
 
 
 def _check_log(path: str) -> None:

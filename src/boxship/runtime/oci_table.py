@@ -74,7 +74,7 @@ _UPDATE = [
 _EXEC_FLAGS = [
     Flag("process", "Read the process from this JSON file", short="p", metavar="FILE", default=""),
     Flag("tty", "Give it a terminal", "bool", short="t"),
-    Flag("user", "UID[:GID]", short="u", metavar="USER", default=""),
+    Flag("user", "Run as UID[:GID]", short="u", metavar="USER", default=""),
     Flag("additional-gids", "Supplementary groups", "list", short="g", metavar="GID"),
     Flag("detach", "Do not wait for it", "bool", short="d"),
     Flag("cwd", "Working directory", metavar="DIR", default=""),
@@ -127,7 +127,7 @@ BOXC = Command(
             "delete",
             "Delete a stopped container",
             Flag("force", "Kill it first; one that does not exist is fine", "bool", short="f"),
-            Flag("regex", "CONTAINER is a regular expression", "bool"),
+            Flag("regex", "CONTAINER is a regular expression", "bool", short="r"),
             operands="CONTAINER…",
             most=1 << 30,
         ),
