@@ -15,7 +15,7 @@ mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t securityfs securityfs /sys/kernel/security
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 # /lib/modules need not exist on this host: the modules are loaded by their files.
-for module in overlay; do find /usr/lib/uml/modules -name "$module.ko*" -exec busybox insmod {} \;; done
+for module in overlay veth; do find /usr/lib/uml/modules -name "$module.ko*" -exec busybox insmod {} \;; done
 ip link set lo up
 cd "$BOXSHIP_TOP" || echo "cgroup2: $BOXSHIP_TOP is not there"
 echo "cgroup2: Linux $(uname -r), controllers $(cat /sys/fs/cgroup/cgroup.controllers), AppArmor $(cat /sys/module/apparmor/parameters/enabled)"

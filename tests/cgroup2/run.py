@@ -24,11 +24,11 @@ LIMIT_S = 900
 ENDED = re.compile(r"cgroup2: pytest ended with (\d+)")
 
 
-def build_probe(directory: str) -> str:
-    """Compiled outside: the compiler is slow in there."""
-    path = f"{directory}/probe"
-    subprocess.run(["gcc", "-O1", "-static", "-o", path, TOP / "tests" / "probe" / "probe.c"], check=True)
-    return path
+def compiled(directory: str, source: str, *flags: str) -> str:
+    """A C program of the tests; compiled outside: the compiler is slow in there."""
+    path = pathlib.Path(directory, pathlib.Path(source).stem)
+    subprocess.run(["gcc", "-O1", *flags, "-o", path, TOP / "tests" / source], check=True)
+    return str(path)
 
 
 def command(script: str, uml_dir: str) -> list[str]:
@@ -61,13 +61,14 @@ def main() -> int:
             "BOXSHIP_TOP": TOP,
             "BOXSHIP_PYTHON": sys.executable,
             "BOXSHIP_ARGS": shlex.join(arguments),
-            "BOXSHIP_PROBE": build_probe(scratch),
+            "BOXSHIP_PROBE": compiled(scratch, "probe/probe.c", "-static"),
             "CI": os.environ.get("CI", ""),
         }
         exports = "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in settings.items())
         script.write_text(f"#!/bin/sh\n{exports}exec {TOP / 'tests/cgroup2/init.sh'}\n")
         script.chmod(0o755)
         environment = dict(os.environ, TMPDIR=scratch, HOME=scratch)
+        environment["LD_PRELOAD"] = compiled(scratch, "cgroup2/xstate.c", "-shared", "-fPIC")
         kernel = subprocess.Popen(
             command(str(script), scratch),
             stdin=subprocess.DEVNULL,
@@ -100,7 +101,8 @@ def follow(kernel: subprocess.Popen[bytes]) -> int:
         text = (text + part.decode(errors="replace"))[-4096:]
     found = ENDED.search(text)
     if not found:
-        sys.stdout.write(f"cgroup2: no word from pytest within {LIMIT_S} s\n")
+        took_too_long = time.monotonic() >= end
+        sys.stdout.write(f"cgroup2: {f'no end within {LIMIT_S} s' if took_too_long else 'the kernel ended before pytest did'}\n")
         return 1
     return int(found[1])
 
