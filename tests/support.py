@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import select
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,18 @@ def make_rootfs(path: pathlib.Path, probe: pathlib.Path) -> pathlib.Path:
     (path / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n")
     (path / "etc" / "group").write_text("root:x:0:\nuser:x:1000:\n")
     return path
+
+
+def ended(pid: int, timeout: float = 30) -> None:
+    """Until that process is gone."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([fd], [], [], timeout)[0], f"pid {pid} lives"
+    finally:
+        os.close(fd)
 
 
 class Bundle:

@@ -254,7 +254,3 @@ def test_without_cgroups(bundle):
     assert done.code == 0, done
     assert not [line for line in done.values("cgroup") if bundle.id in line]
 
-
-def test_systemd_driver_is_refused_clearly(bundle):
-    bundle.write()
-    one_line(bundle.boxc("--systemd-cgroup", "run", "--bundle", bundle.path, bundle.id), "systemd cgroup driver")

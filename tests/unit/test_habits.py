@@ -23,7 +23,8 @@ LAYERS = {
     "plan": {"plan", "spec"},
     "native": set(),
     "runtime": {"runtime", "plan", "spec", "kernel"},
-    "engine": {"engine", "runtime", "plan", "spec", "kernel"},
+    "image": {"image", "runtime", "spec", "kernel"},
+    "engine": {"engine", "image", "runtime", "plan", "spec", "kernel"},
     "cli": {"cli", "engine", "runtime", "plan", "spec", "bench"},
     "bench": {"bench", "engine", "runtime", "plan", "spec", "kernel"},
 }

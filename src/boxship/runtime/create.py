@@ -92,9 +92,10 @@ def create(store: Store, name: str, options: Options) -> Created:
         state = _record(spec, name, options, group)
         write_atomically(f"{directory}/config.json", raw)
         store.save(state)
-        groups.make(group, settings, spec, undo, warnings)
+        settled = groups.make(group, settings, spec, undo, warnings, groups.scope_of(spec, name, options))
         launched, plan = _launch(spec, name, options, directory, group, compiled)
         undo.push(os.kill, launched.pid, 9)
+        settled()
         state = state.replace(pid=launched.pid, start_time=start_time(launched.pid))
         store.save(state)
         if options.pid_file:
@@ -104,6 +105,7 @@ def create(store: Store, name: str, options: Options) -> Created:
 
 
 def _record(spec: oci.Spec, name: str, options: Options, group: groups.Group) -> State:
+    scope = groups.scope_of(spec, name, options)
     return State(
         id=name,
         bundle=options.bundle,
@@ -113,6 +115,7 @@ def _record(spec: oci.Spec, name: str, options: Options, group: groups.Group) ->
         rootfs=os.path.join(options.bundle, spec.root.path if spec.root else ""),
         oci_version=spec.oci_version,
         annotations=dict(spec.annotations),
+        unit=scope.unit if scope else "",
     )
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 
 from boxship.kernel.capabilities import NAMES
 from boxship.plan.words import NAMESPACES
@@ -32,8 +31,8 @@ def features() -> dict[str, Any]:
             "cgroup": {
                 "v1": True,
                 "v2": True,
-                "systemd": os.path.isdir("/run/systemd/system"),
-                "systemdUser": False,
+                "systemd": True,
+                "systemdUser": True,
                 "rdma": True,
             },
             "seccomp": {

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 
-from boxship.errors import Conflict, SpecError, Unsupported
+from boxship.errors import Conflict, SpecError
 from boxship.kernel.cgroup import Group, Layout, locate
 from boxship.plan import limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from boxship.plan.limits import Setting
+    from boxship.plan.scope import Scope
     from boxship.runtime.options import Options
     from boxship.spec.oci import Spec
     from boxship.undo import Undo
@@ -44,13 +47,24 @@ def path_of(spec: Spec, name: str) -> str:
 
 def plan(spec: Spec, name: str, options: Options) -> tuple[Group, list[Setting]]:
     """The container's group and what will be written to it; nothing is changed yet."""
-    if options.systemd_cgroup:
-        raise Unsupported(
-            "the systemd cgroup driver is not part of this version",
-            hint="leave --systemd-cgroup away (podman: --cgroup-manager cgroupfs): cgroups are then made directly",
-        )
-    group = of_path("" if options.no_cgroup else path_of(spec, name))
+    where = scope_of(spec, name, options)
+    if where:
+        from boxship.runtime import systemd
+
+        group = of_path(systemd.path_of(where))
+    else:
+        group = of_path("" if options.no_cgroup else path_of(spec, name))
     return group, limits.settings(resources_of(spec), group.layout.versions)
+
+
+def scope_of(spec: Spec, name: str, options: Options) -> Scope | None:
+    """The container's systemd scope, where systemd is to make the groups."""
+    if not options.systemd_cgroup:
+        return None
+    from boxship.plan import scope
+    from boxship.runtime import systemd
+
+    return scope.parse(spec.linux.cgroups_path or "", name, user=systemd.user_manager())
 
 
 def resources_of(spec: Spec) -> dict[str, object]:
@@ -69,19 +83,48 @@ def _allows_all(rules: list[dict[str, object]]) -> bool:
     return bool(last.get("allow")) and last.get("type") in (None, "", "a")
 
 
-def make(group: Group, settings: list[Setting], spec: Spec, undo: Undo, warnings: list[str]) -> None:
-    """Create the group and write its settings; what was made is undone with the rest."""
+def make(
+    group: Group, settings: list[Setting], spec: Spec, undo: Undo, warnings: list[str], scope: Scope | None = None
+) -> Callable[[], None]:
+    """Create the group and write its settings; what was made is undone with the rest.
+
+    Returns what is to be called once the container's first process is in the group.
+    """
     strangers = group.pids() if group.directories else []
     if strangers:  # deleting the container would kill them
         raise Conflict(
             f"$.linux.cgroupsPath: {group.path}: {len(strangers)} processes are in this cgroup already (pid {strangers[0]})",
             hint="name a cgroup of the container's own",
         )
+    settled = _start_scope(scope, spec, group, undo) if scope else _nothing
     made = group.create()
     undo.push(_unmake, group, made)
     apply(group, settings, warnings)
     if group.layout.versions.get("devices") != 1 and (spec.linux.resources or {}).get("devices"):
         attach_devices(group, spec)
+    return settled
+
+
+def _nothing() -> None:
+    """A group without systemd needs nobody to hold it."""
+
+
+def _start_scope(scope: Scope, spec: Spec, group: Group, undo: Undo) -> Callable[[], None]:
+    from boxship.runtime import systemd
+
+    holder = systemd.start(scope, resources_of(spec), spec.annotations, group.layout.versions)
+    undo.push(systemd.stop, scope.unit)
+    undo.push(holder.release)
+    return holder.release
+
+
+def remove(group: Group, unit: str) -> None:
+    """Take an empty group away, and its scope, which systemd may have ended with the last process."""
+    group.remove()
+    if unit:
+        from boxship.runtime import systemd
+
+        systemd.stop(unit)
 
 
 def _unmake(group: Group, made: list[str]) -> None:

@@ -225,7 +225,7 @@ def _delete(store: Store, name: str, *, force: bool) -> list[str]:
     if found == CREATED or force:
         group.kill(SIGKILL)
         _end(state)
-    group.remove()
+    groups.remove(group, state.unit)
     warnings = _poststop(store, state)
     store.remove(name)
     return warnings

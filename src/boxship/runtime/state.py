@@ -48,6 +48,8 @@ class State(Record):
     #: the container's monitor, where it has one
     monitor: int = 0
     monitor_start: int = 0
+    #: its systemd scope, where systemd made the cgroup
+    unit: str = ""
     #: whoever started it wants nothing of it kept
     remove: bool = False
 

@@ -35,6 +35,10 @@ def update(store: Store, name: str, wanted: dict[str, Any]) -> list[str]:
         settings = _ordered(group, limits.settings(_complete(wanted, merged), group.layout.versions))
         warnings: list[str] = []
         _apply(group, settings, warnings)
+        if state.unit:
+            from boxship.runtime import systemd
+
+            systemd.change(state.unit, _complete(wanted, merged), group.layout.versions)
         _keep(store, name, merged)
         return warnings
     finally:
