@@ -69,6 +69,12 @@ struct client *attach_primary(struct monitor *m)
     return NULL;
 }
 
+void attach_let_go(struct monitor *m)
+{
+    drop(attach_primary(m));
+    m->out_len = m->out_at = 0;
+}
+
 void attach_flush(struct monitor *m)
 {
     struct client *cl = attach_primary(m);

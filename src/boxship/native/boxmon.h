@@ -39,6 +39,7 @@ struct plan {
 /* What the child tells the monitor without a system call. */
 struct shared {
     uint32_t failed; /* the child could not finish its steps */
+    int32_t entered; /* the process that Enter has made */
     uint32_t step;
     int32_t err;
     char text[MAX_REPORT]; /* call, NUL, path, NUL, detail */
@@ -97,7 +98,7 @@ int rtnetlink(struct ctx *c, char *messages, size_t len);
 /* the operations, one a step */
 typedef int op(struct ctx *c, struct cell *a);
 op op_open, op_open_in, op_pipe, op_close, op_dup, op_write, op_write_slot, op_write_proc;
-op op_setns, op_clone, op_wait, op_wake, op_ready;
+op op_setns, op_clone, op_enter, op_adopt, op_wait, op_wake, op_ready;
 op op_open_tree, op_fs_mount, op_set_attr, op_idmap, op_root, op_attach, op_copy_up, op_mask, op_read_only;
 op op_ch_dir, op_mk_dir, op_mk_nod, op_sym_link, op_pivot;
 op op_call, op_set_caps, op_bound, op_console, op_seccomp, op_notify, op_netlink, op_run;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include "boxmon.h"
 
-/* What Python needs to name the cause: 'x' noexec mount, 'p' no execute bit, 'd' directory; then the file's head. */
+/* What Python needs to name the cause: 'x' noexec mount, 'p' no execute bit, 'd' no regular file; then the file's head. */
 static int exec_fail(struct ctx *c, const char *call, const char *path)
 {
     int err = errno;
@@ -19,11 +19,12 @@ static int exec_fail(struct ctx *c, const char *call, const char *path)
     struct statvfs fs;
     char why = '-';
     if (stat(path, &st) == 0 && statvfs(path, &fs) == 0)
-        why = S_ISDIR(st.st_mode) ? 'd' : (fs.f_flag & ST_NOEXEC) ? 'x' : (st.st_mode & 0111) ? 'f' : 'p';
+        why = !S_ISREG(st.st_mode) ? 'd' : (fs.f_flag & ST_NOEXEC) ? 'x' : (st.st_mode & 0111) ? 'f' : 'p';
     c->detail[0] = why;
     c->detail_len = 1;
-    int fd = why == 'f' ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    ssize_t n = fd >= 0 ? read(fd, c->detail + 1, sizeof c->detail - 1) : 0;
+    /* The file is the container's: it may have become a fifo that nobody writes to. */
+    int fd = why == 'f' ? open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) : -1;
+    ssize_t n = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read(fd, c->detail + 1, sizeof c->detail - 1) : 0;
     c->detail_len += n > 0 ? (size_t)n : 0;
     errno = err;
     return finish(fd, fail(c, call, path));

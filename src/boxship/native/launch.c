@@ -26,6 +26,7 @@ static op *const ops[OP_COUNT] = {
     [OP_NOTIFY] = op_notify, [OP_NETLINK] = op_netlink, [OP_RUN] = op_run, [OP_LOOKUP] = op_lookup,
     [OP_BARRIER] = op_barrier, [OP_INIT] = op_init, [OP_EXEC] = op_exec, [OP_TAKE_PTY] = op_take_pty,
     [OP_SUPERVISE] = op_supervise, [OP_CH_DIR] = op_ch_dir, [OP_SET_CAPS] = op_set_caps, [OP_BOUND] = op_bound,
+    [OP_ENTER] = op_enter, [OP_ADOPT] = op_adopt,
 };
 
 int fail(struct ctx *c, const char *call, const char *path)
@@ -77,7 +78,7 @@ void report(struct ctx *c, uint32_t kind)
         return; /* a consequence: the child has told the cause */
     char buf[sizeof(struct report) + MAX_REPORT];
     int n = 0;
-    if (kind >= REPORT_WARNING)
+    if (kind == REPORT_WARNING || kind == REPORT_FAILED)
         n = snprintf(buf + sizeof(struct report), MAX_REPORT - sizeof(c->detail) - 2, "%.60s%c%s", c->call, 0, c->path);
     size_t room = MAX_REPORT - sizeof(c->detail) - 3, len = (size_t)n > room ? room : (size_t)n;
     char *text = buf + sizeof(struct report);
@@ -199,6 +200,33 @@ int op_wake(struct ctx *c, struct cell *a)
     return write(c->slot[SLOT_SYNC], "", 1) == 1 ? 0 : fail(c, "write", "sync socket");
 }
 
+/* A sibling goes on with the plan, in the pid namespace of setns(2); this process, which was never in it, ends. */
+int op_enter(struct ctx *c, struct cell *a)
+{
+    struct clone_args args = {.flags = CLONE_PARENT};
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    if (pid < 0)
+        return fail(c, "clone3", "joined pid namespace");
+    if (pid == 0)
+        return 0;
+    c->shared->entered = pid;
+    _exit(op_wake(c, a) ? 125 : 0);
+}
+
+int op_adopt(struct ctx *c, struct cell *a)
+{
+    if (op_wait(c, a))
+        return -1;
+    report(c, REPORT_ENTERED); /* whoever is the parent has this one to reap */
+    int pidfd = (int)syscall(SYS_pidfd_open, c->shared->entered, 0);
+    if (pidfd < 0)
+        return fail(c, "pidfd_open", "");
+    close(c->pidfd);
+    c->pidfd = pidfd;
+    c->child = c->shared->entered;
+    return 0;
+}
+
 int op_ready(struct ctx *c, struct cell *a)
 {
     (void)a;
@@ -215,6 +243,7 @@ int launch(struct ctx *c)
     if (c->child > 0) {
         syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
         waitpid(c->child, NULL, 0); /* ECHILD with CLONE_PARENT */
+        c->child = 0;
     }
     return -1;
 }

@@ -43,6 +43,14 @@ static void set_timer(const struct monitor *m, uint64_t ms)
     timerfd_settime(m->timer, 0, &at, NULL);
 }
 
+/* Whoever holds the lock of `monitor` is the container's monitor: the kernel names it (F_GETLK) while it lives. */
+static int take_lock(struct monitor *m)
+{
+    struct flock whole = {.l_type = F_WRLCK};
+    m->lock = openat(m->dir, "monitor", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return m->lock < 0 ? -1 : fcntl(m->lock, F_SETLK, &whole);
+}
+
 static void write_pids(struct monitor *m)
 {
     char text[64];
@@ -67,6 +75,9 @@ static int begin(struct monitor *m)
     m->dir = open(m->a[SUPERVISE_DIRECTORY].s, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (m->dir < 0)
         return fail(m->c, "open", m->a[SUPERVISE_DIRECTORY].s);
+    if (take_lock(m))
+        return fail(m->c, "fcntl", "monitor");
+    write_pids(m);
     log_open(m);
     if ((m->listener = attach_listen(m)) < 0)
         return fail(m->c, "bind", "attach");
@@ -101,6 +112,28 @@ static bool pump(struct monitor *m, uint64_t slot, uint32_t kind)
     return true;
 }
 
+static void handle_signal(struct monitor *m)
+{
+    struct signalfd_siginfo info;
+    while (read(m->signals, &info, sizeof info) == sizeof info)
+        if (info.ssi_signo == SIGTERM) {
+            m->stopping = true;
+            syscall(SYS_pidfd_send_signal, m->c->pidfd, (int)m->a[SUPERVISE_STOP_SIGNAL].u, NULL, 0);
+        }
+}
+
+/* Until the primary client takes more; a request to stop lets it go, for it may never. */
+static void wait_client(struct monitor *m, const struct client *cl)
+{
+    struct pollfd p[2] = {{.fd = cl->fd, .events = POLLOUT}, {.fd = m->signals, .events = POLLIN}};
+    poll(p, 2, -1);
+    handle_signal(m);
+    if (m->stopping && !p[0].revents)
+        attach_let_go(m);
+    else
+        attach_flush(m);
+}
+
 /* The program has ended: what is in the pipes belongs to it still. Others who hold them open are not waited for. */
 static void drain(struct monitor *m)
 {
@@ -111,25 +144,13 @@ static void drain(struct monitor *m)
     for (size_t i = 0; i < 3; i++)
         for (;;) {
             const struct client *cl = attach_primary(m);
-            struct pollfd p = {.fd = cl ? cl->fd : -1, .events = POLLOUT};
             if (m->out_len && cl) {
-                poll(&p, 1, -1);
-                attach_flush(m);
+                wait_client(m, cl);
                 continue;
             }
             struct pollfd in = {.fd = m->c->slot[from[i].slot], .events = POLLIN};
             if (in.fd < 0 || poll(&in, 1, 0) <= 0 || !pump(m, from[i].slot, from[i].kind))
                 break;
-        }
-}
-
-static void handle_signal(struct monitor *m)
-{
-    struct signalfd_siginfo info;
-    while (read(m->signals, &info, sizeof info) == sizeof info)
-        if (info.ssi_signo == SIGTERM) {
-            m->stopping = true;
-            syscall(SYS_pidfd_send_signal, m->c->pidfd, (int)m->a[SUPERVISE_STOP_SIGNAL].u, NULL, 0);
         }
 }
 
@@ -148,7 +169,7 @@ static void prepare_poll(struct monitor *m, struct pollfd *p)
     for (int n = 0; n < MAX_CLIENTS; n++) {
         const struct client *cl = &m->client[n];
         short events = (short)((m->in_len ? 0 : POLLIN) | (cl->primary && !room ? POLLOUT : 0));
-        p[P_CLIENTS + n] = (struct pollfd){.fd = cl->fd, .events = events};
+        p[P_CLIENTS + n] = (struct pollfd){.fd = events ? cl->fd : -1, .events = events}; /* POLLHUP comes unasked */
     }
 }
 
@@ -200,10 +221,19 @@ static int watch(struct monitor *m, struct rusage *usage)
     }
 }
 
+/* A path that the container chose must not add lines to the record. */
+static char *printable(char *text)
+{
+    for (char *at = text; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 127)
+            *at = '?';
+    return text;
+}
+
 static void record(struct monitor *m, int status, const struct rusage *u)
 {
     char text[2048];
-    const struct shared *s = m->c->shared;
+    struct shared *s = m->c->shared;
     int n = snprintf(text, sizeof text,
                      "pid=%d\ncode=%d\nsignal=%d\ncore=%d\noom=%d\ntimeout=%d\nstopped=%d\nstarted_ns=%llu\nfinished_ns=%llu\n"
                      "utime_us=%llu\nstime_us=%llu\nmaxrss_kib=%ld\nrestarts=%llu\n",
@@ -215,8 +245,8 @@ static void record(struct monitor *m, int status, const struct rusage *u)
                      (unsigned long long)u->ru_stime.tv_sec * 1000000 + (unsigned long long)u->ru_stime.tv_usec, u->ru_maxrss,
                      (unsigned long long)m->restarts);
     if (s->failed) /* the text is the call, a NUL, and the path */
-        n += snprintf(text + n, sizeof text - (size_t)n, "error_step=%u\nerror_errno=%d\nerror_call=%.60s\nerror_path=%.900s\n", s->step,
-                      s->err, s->text, s->text + strlen(s->text) + 1);
+        n += snprintf(text + n, sizeof text - (size_t)n, "error_step=%u\nerror_errno=%d\nerror_call=%.60s\nerror_path=%.900s", s->step,
+                      s->err, s->text, printable(s->text + strlen(s->text) + 1));
     write_file(m->dir, "exit", text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
@@ -235,8 +265,8 @@ static int run_once(struct monitor *m)
     set_timer(m, m->a[SUPERVISE_TIMEOUT_MS].u);
     int status = watch(m, &usage);
     set_timer(m, 0);
-    drain(m);
     record(m, status, &usage);
+    drain(m);
     return status;
 }
 
@@ -265,11 +295,8 @@ static void back_off(struct monitor *m, uint64_t ms)
 static int finish_monitor(struct monitor *m, int status)
 {
     attach_end(m, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), WIFSIGNALED(status) ? WTERMSIG(status) : 0);
-    for (struct client *cl; (cl = attach_primary(m)) && m->out_len;) {
-        struct pollfd p = {.fd = cl->fd, .events = POLLOUT};
-        poll(&p, 1, -1);
-        attach_flush(m);
-    }
+    for (struct client *cl; (cl = attach_primary(m)) && m->out_len;)
+        wait_client(m, cl);
     unlinkat(m->dir, "attach", 0);
     unlinkat(m->dir, "pid", 0);
     char **after = m->a[SUPERVISE_AFTER].a;
@@ -303,7 +330,10 @@ int op_supervise(struct ctx *c, struct cell *a)
             if (m->stopping)
                 return finish_monitor(m, status);
         } while (launch(c) && wants_restart(m, 1));
-        if (c->shared->failed && c->child <= 0)
+        if (c->child <= 0) { /* the last try came to nothing */
+            struct rusage none = {0};
+            record(m, 125 << 8, &none);
             return finish_monitor(m, 125 << 8);
+        }
     }
 }

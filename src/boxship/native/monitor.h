@@ -21,7 +21,7 @@ struct client {
 struct monitor {
     struct ctx *c;
     struct cell *a;
-    int dir, log, listener, timer, signals;
+    int dir, lock, log, listener, timer, signals;
     uint64_t log_at, lost;
     struct client client[MAX_CLIENTS];
     struct {
@@ -46,6 +46,7 @@ int attach_listen(struct monitor *m);
 void attach_accept(struct monitor *m);
 void attach_output(struct monitor *m, uint32_t kind, size_t len);
 void attach_flush(struct monitor *m);
+void attach_let_go(struct monitor *m);
 void attach_read(struct monitor *m, struct client *cl);
 void attach_end(struct monitor *m, int32_t code, int32_t number);
 struct client *attach_primary(struct monitor *m);

@@ -259,15 +259,15 @@ int op_mk_nod(struct ctx *c, struct cell *a)
     int dir = root_parent(c, path, name, RESOLVE_NO_SYMLINKS), rc = 0;
     if (dir < 0)
         return -1;
-    if (mknodat(dir, name, mode, dev)) {
-        if (errno == EPERM)
-            rc = bind_device(c, path, mode, dev);
-        else if (errno != EEXIST || !same_device(dir, name, mode, dev))
-            rc = fail(c, "mknodat", path);
-    } else if (fchmodat(dir, name, mode & 07777, 0) ||
-               fchownat(dir, name, (uid_t)a[MK_NOD_UID].u, (gid_t)a[MK_NOD_GID].u, AT_SYMLINK_NOFOLLOW)) {
+    mode_t mask = umask(0); /* no chmod afterwards: whoever shares the directory could put a link there (fchmodat follows it) */
+    int made = mknodat(dir, name, mode, dev), err = errno;
+    umask(mask);
+    if (made && err == EPERM)
+        rc = bind_device(c, path, mode, dev);
+    else if (made && (err != EEXIST || !same_device(dir, name, mode, dev)))
+        rc = refuse(c, err, "mknodat", path);
+    else if (!made && fchownat(dir, name, (uid_t)a[MK_NOD_UID].u, (gid_t)a[MK_NOD_GID].u, AT_SYMLINK_NOFOLLOW))
         rc = fail(c, "fchownat", path);
-    }
     return finish(dir, rc);
 }
 

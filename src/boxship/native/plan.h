@@ -13,13 +13,13 @@ enum side { SIDE_MONITOR = 0, SIDE_CHILD = 1 };
 
 enum slot { SLOT_NONE = 255, SLOT_HOST_PROC = 1, SLOT_DEV_NULL = 2, SLOT_ROOT = 3, SLOT_SYNC = 4, SLOT_PTY = 5, SLOT_CLIENT = 10, SLOT_STDIN_MONITOR = 13, SLOT_STDOUT_MONITOR = 14, SLOT_STDERR_MONITOR = 16 };
 
-enum report_kind { REPORT_READY = 1, REPORT_CREATED = 2, REPORT_WARNING = 3, REPORT_FAILED = 4 };
+enum report_kind { REPORT_READY = 1, REPORT_CREATED = 2, REPORT_WARNING = 3, REPORT_FAILED = 4, REPORT_ENTERED = 5 };
 
 enum frame_kind { FRAME_STDIN = 0, FRAME_STDOUT = 1, FRAME_STDERR = 2, FRAME_RESIZE = 3, FRAME_CLOSE = 4, FRAME_EXIT = 5, FRAME_SIGNAL = 6 };
 
 enum word { ATTACH_NOFOLLOW = 1, ATTACH_PROC = 2, PIVOT = 0, PIVOT_MOVE = 1, PIVOT_CHROOT = 2, RESTART_NO = 0, RESTART_ON_FAILURE = 1, RESTART_ALWAYS = 2 };
 
-enum op { OP_OPEN = 1, OP_OPEN_IN = 2, OP_PIPE = 3, OP_CLOSE = 4, OP_DUP = 5, OP_WRITE = 6, OP_WRITE_SLOT = 7, OP_WRITE_PROC = 8, OP_SETNS = 9, OP_CLONE = 10, OP_WAIT = 11, OP_WAKE = 12, OP_READY = 13, OP_OPEN_TREE = 14, OP_FS_MOUNT = 15, OP_SET_ATTR = 16, OP_IDMAP = 17, OP_ROOT = 18, OP_ATTACH = 19, OP_COPY_UP = 20, OP_MASK = 21, OP_READ_ONLY = 22, OP_MK_DIR = 23, OP_MK_NOD = 24, OP_SYM_LINK = 25, OP_PIVOT = 26, OP_CALL = 27, OP_CONSOLE = 28, OP_SECCOMP = 29, OP_NOTIFY = 30, OP_NETLINK = 31, OP_RUN = 32, OP_LOOKUP = 33, OP_BARRIER = 34, OP_INIT = 35, OP_EXEC = 36, OP_TAKE_PTY = 37, OP_SUPERVISE = 38, OP_CH_DIR = 39, OP_SET_CAPS = 40, OP_BOUND = 41, OP_COUNT = 42 };
+enum op { OP_OPEN = 1, OP_OPEN_IN = 2, OP_PIPE = 3, OP_CLOSE = 4, OP_DUP = 5, OP_WRITE = 6, OP_WRITE_SLOT = 7, OP_WRITE_PROC = 8, OP_SETNS = 9, OP_CLONE = 10, OP_WAIT = 11, OP_WAKE = 12, OP_READY = 13, OP_OPEN_TREE = 14, OP_FS_MOUNT = 15, OP_SET_ATTR = 16, OP_IDMAP = 17, OP_ROOT = 18, OP_ATTACH = 19, OP_COPY_UP = 20, OP_MASK = 21, OP_READ_ONLY = 22, OP_MK_DIR = 23, OP_MK_NOD = 24, OP_SYM_LINK = 25, OP_PIVOT = 26, OP_CALL = 27, OP_CONSOLE = 28, OP_SECCOMP = 29, OP_NOTIFY = 30, OP_NETLINK = 31, OP_RUN = 32, OP_LOOKUP = 33, OP_BARRIER = 34, OP_INIT = 35, OP_EXEC = 36, OP_TAKE_PTY = 37, OP_SUPERVISE = 38, OP_CH_DIR = 39, OP_SET_CAPS = 40, OP_BOUND = 41, OP_ENTER = 42, OP_ADOPT = 43, OP_COUNT = 44 };
 
 enum { OPEN_SLOT = 0, OPEN_PATH = 1, OPEN_FLAGS = 2 };
 
@@ -147,6 +147,8 @@ struct plan_header {
     [OP_CH_DIR] = "s", \
     [OP_SET_CAPS] = "bb", \
     [OP_BOUND] = "uu", \
+    [OP_ENTER] = "", \
+    [OP_ADOPT] = "", \
 }
 #define PLAN_NAMES { \
     [OP_OPEN] = "open", \
@@ -190,6 +192,8 @@ struct plan_header {
     [OP_CH_DIR] = "ch_dir", \
     [OP_SET_CAPS] = "set_caps", \
     [OP_BOUND] = "bound", \
+    [OP_ENTER] = "enter", \
+    [OP_ADOPT] = "adopt", \
 }
 #define CALL_COUNT 21
 #define CALL_NUMBERS { SYS_sethostname, SYS_setdomainname, SYS_unshare, SYS_setsid, SYS_umask, SYS_personality, SYS_ioprio_set, SYS_prctl, SYS_prlimit64, SYS_setgroups, SYS_setresgid, SYS_setresuid, SYS_capset, SYS_sched_setattr, SYS_set_mempolicy, SYS_close_range, SYS_chdir, SYS_keyctl, SYS_fchown, SYS_mount, SYS_sched_setaffinity }

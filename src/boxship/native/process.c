@@ -165,9 +165,9 @@ int op_init(struct ctx *c, struct cell *a)
     if (main_pid < 0)
         return fail(c, "clone", "init");
     if (main_pid == 0) {
-        reset_signals();
         setpgid(0, 0);
-        tcsetpgrp(0, getpid()); /* ENOTTY without a terminal */
+        tcsetpgrp(0, getpid()); /* ENOTTY without a terminal; SIGTTOU, blocked still, would stop us */
+        reset_signals();
         return 0;
     }
     for (int fd = 0; fd < 3; fd++)

@@ -101,10 +101,13 @@ def hide(d: Draft) -> None:
 
 
 def change_root(d: Draft) -> None:
-    """pivot_root; the terminal, which lives in the container's devpts."""
+    """pivot_root, the last use of the host's files; the terminal, which lives in the container's devpts."""
     for device in d.launch.devices:
         d.child(up(device.name))
     rootfs.pivot(d)
+    if d.spec.process:
+        identity.own_files(d, d.spec.process)
+    joins.enter(d, fork=any(joins.late_pid(d.namespaces, join.flag) for join in d.namespaces.joins))
     if d.spec.process:
         stdio.terminal(d, d.spec.process)
 
@@ -118,9 +121,8 @@ def names(d: Draft) -> None:
 
 
 def privileges(d: Draft) -> None:
-    """Label, limits, working directory, filter (where only root may load it), ids and capabilities."""
+    """Limits, working directory, filter (where only root may load it), ids and capabilities."""
     if d.spec.process:
-        identity.label(d)
         identity.limits(d, d.spec.process)
         d.child(s.ChDir(rootfs.clean(d.spec.process.cwd)))
         stdio.own(d)

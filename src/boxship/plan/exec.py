@@ -23,11 +23,17 @@ if TYPE_CHECKING:
     from boxship.spec.oci import Process
 
 
+_WHOSE = "the container's first process"
+
+
 def process(process: Process, flags: int, facts: Facts, compiled: Compiled, launch: Launch) -> list[Planned]:
     """The plan; ``flags`` are the CLONE_ bits of the namespaces in which the container differs from the caller."""
     d = Draft(Spec(process=process, linux=Linux()), facts, compiled, launch)
     joins.prepare(d)
-    _join(d, flags)
+    late = w.CLONE_NEWPID if flags & w.CLONE_NEWPID and not flags & w.CLONE_NEWUSER else 0
+    _join(d, flags & ~late)
+    if late:
+        d.child(s.Setns(s.PIDFD, late, _WHOSE))
     d.child(s.Wait())
     if flags & w.CLONE_NEWUSER:
         d.call("setresgid", 0, 0, 0)
@@ -36,9 +42,10 @@ def process(process: Process, flags: int, facts: Facts, compiled: Compiled, laun
     identity.initial_affinity(d)
     joins.cgroups(d)
     identity.session(d)
+    identity.own_files(d, process)
+    joins.enter(d, fork=bool(late))
     d.child(s.Open(s.ROOT, "/", w.O_PATH))
     stdio.terminal(d, process, mount=False)
-    identity.label(d)
     identity.limits(d, process)
     d.child(s.ChDir(paths.clean(process.cwd)))
     stdio.own(d)
@@ -57,4 +64,4 @@ def _join(d: Draft, flags: int) -> None:
     order = (others, user) if d.facts.privileged else (user | others, 0)
     for bits in order:
         if bits:
-            d.early(s.Setns(s.PIDFD, bits, "the container's first process"))
+            d.early(s.Setns(s.PIDFD, bits, _WHOSE))

@@ -50,17 +50,11 @@ def session(d: Draft) -> None:
 
 
 def limits(d: Draft, process: Process) -> None:
-    """Resource limits, OOM score, scheduling: while the process may still raise them."""
+    """Resource limits and scheduling: while the process may still raise them."""
     for number, soft, hard in d.compiled.raised_rlimits:
         d.late(call("prlimit64", 0, number, at=2, data=_RLIMIT.pack(soft, hard)))
     for number, soft, hard in d.compiled.rlimits:
         d.call("prlimit64", 0, number, at=2, data=_RLIMIT.pack(soft, hard))
-    if process.oom_score_adj is not None:
-        value = str(process.oom_score_adj).encode()
-        if d.facts.privileged and d.namespaces.has(w.CLONE_NEWUSER):
-            d.late(s.WriteProc("oom_score_adj", value), optional=True)
-        else:
-            d.child(s.Write(s.HOST_PROC, "self/oom_score_adj", value), optional=True)
     compiled = d.compiled
     if compiled.personality is not None:
         d.call("personality", compiled.personality)
@@ -85,8 +79,14 @@ def initial_affinity(d: Draft) -> None:
     _affinity(d, 0)
 
 
-def label(d: Draft) -> None:
-    """The security label that the next exec takes on, written to the host's own procfs."""
+def own_files(d: Draft, process: Process) -> None:
+    """What the process says of itself in the host's own procfs: OOM score, and the label that the next exec takes on."""
+    if process.oom_score_adj is not None:
+        value = str(process.oom_score_adj).encode()
+        if d.facts.privileged and d.namespaces.has(w.CLONE_NEWUSER):
+            d.late(s.WriteProc("oom_score_adj", value), optional=True)
+        else:
+            d.child(s.Write(s.HOST_PROC, "self/oom_score_adj", value), optional=True)
     if d.compiled.exec_label:
         path, text = d.compiled.exec_label
         d.child(s.Write(s.HOST_PROC, path, w.raw_bytes(text)))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from boxship.plan.draft import Draft
     from boxship.plan.facts import Hierarchy
+    from boxship.plan.namespaces import Decision
 
 HELPER_TIMEOUT_MS = 10_000
 
@@ -36,7 +37,30 @@ def prepare(d: Draft) -> None:
     for slot, join in opened:
         d.early(s.Open(slot, join.path, w.O_RDONLY))
     for slot, join in opened:
-        d.early(s.Setns(slot, join.flag, join.path))
+        # Not yet with the child in it: see ``enter``.
+        add = d.child if late_pid(d.namespaces, join.flag) else d.early
+        add(s.Setns(slot, join.flag, join.path))
+
+
+def late_pid(namespaces: Decision, flag: int) -> bool:
+    """Whether the child joins another's pid namespace itself, for the processes that it forks.
+
+    With a user namespace it may not; there boxmon, which began outside of it, is out of reach of the others.
+    """
+    return flag == w.CLONE_NEWPID and not namespaces.has(w.CLONE_NEWUSER)
+
+
+def enter(d: Draft, *, fork: bool) -> None:
+    """Let go of the host's directories, then appear in the pid namespace that others are in already.
+
+    Who shares it and has CAP_SYS_PTRACE could otherwise reach the host through /proc/PID/fd.
+    """
+    for slot in (s.HOST_PROC, s.DEV_NULL, *d.cgroups.values()):
+        d.child(s.Close(slot))
+    if fork:
+        d.child(s.Enter())
+        d.meet(s.Adopt())
+        d.call("setsid")  # the session's leader has just ended
 
 
 def open_groups(hierarchies: list[Hierarchy], slot: Callable[[], int], add: Callable[[s.Step], None]) -> dict[str, int]:

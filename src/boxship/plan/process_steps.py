@@ -124,6 +124,18 @@ class Init(Step):
         return "stay as init, go on in a child"
 
 
+class Enter(Step):
+    """Fork into the pid namespace that was joined before, and end; the monitor's Adopt takes the new process over.
+
+    Until here nobody in that namespace could see the process, nor reach what it held open.
+    """
+
+    code = 42
+
+    def describe(self) -> str:
+        return "fork into the joined pid namespace"
+
+
 class Exec(Step):
     """execve(2) of what Lookup found; the close-on-exec end of the report pipe says that it worked."""
 

@@ -35,6 +35,7 @@ from boxship.plan.process_steps import (
     Bound,
     Call,
     Console,
+    Enter,
     Exec,
     Init,
     Lookup,
@@ -109,6 +110,7 @@ __all__ = [
     "STDOUT_MONITOR",
     "STEPS",
     "SYNC",
+    "Adopt",
     "Attach",
     "Barrier",
     "Bound",
@@ -119,6 +121,7 @@ __all__ = [
     "Console",
     "CopyUp",
     "Dup",
+    "Enter",
     "Exec",
     "FsMount",
     "Idmap",
@@ -291,6 +294,15 @@ class Wake(Step):
 
     def describe(self) -> str:
         return "wake the other side"
+
+
+class Adopt(Step):
+    """Wait for the child's Enter; the process that it has made is the child from now on."""
+
+    code = 43
+
+    def describe(self) -> str:
+        return "take over the process in the joined pid namespace"
 
 
 class Ready(Step):

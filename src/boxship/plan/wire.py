@@ -5,6 +5,7 @@
 |-----------|--------------------|----------------------------------------|--------------------------|
 | PLAN      | Python → boxmon    | header, steps (below)                  | argv[1], a memfd         |
 | READY     | boxmon → Python    | the child's pid                        | report pipe              |
+| ENTERED   | boxmon → Python    | pid of a child that another replaces   | report pipe              |
 | CREATED   | child → Python     | –, it now waits for the start fifo     | report pipe              |
 | WARNING   | either → Python    | step, errno, call, path                | report pipe              |
 | FAILED    | either → Python    | step, errno, call, path, detail        | report pipe, status fifo |
@@ -53,8 +54,8 @@ HEADER = (
     ("slots", "I", "number of (slot, descriptor) pairs that follow the header"),
 )
 
-READY, CREATED, WARNING, FAILED = 1, 2, 3, 4
-REPORTS = {"READY": READY, "CREATED": CREATED, "WARNING": WARNING, "FAILED": FAILED}
+READY, CREATED, WARNING, FAILED, ENTERED = 1, 2, 3, 4, 5
+REPORTS = {"READY": READY, "CREATED": CREATED, "WARNING": WARNING, "FAILED": FAILED, "ENTERED": ENTERED}
 REPORT = struct.Struct("<IIiII")
 MAX_REPORT = 1024
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-
 from boxship.kernel.capabilities import NAMES
 from boxship.plan.words import NAMESPACES
 
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
-
 
 def features() -> dict[str, Any]:
     """The document."""

@@ -87,7 +87,9 @@ class Launcher:
         except ValueError as error:
             raise errors.Protocol(f"boxmon: {error}", hint="see its standard error for the reason") from None
         failed = [r for r in reports if r.kind == wire.FAILED]
-        pid = next((r.pid for r in reports if r.pid), 0)
+        for left in (r.pid for r in reports if r.kind == wire.ENTERED and not self.monitor):
+            _reap(left)  # it has only made the process that goes on
+        pid = next((r.pid for r in reports if r.pid and r.kind != wire.ENTERED), 0)
         if failed or not any(r.kind == wire.READY for r in reports):
             self._bury(pid, boxmon)
             if failed:
