@@ -90,7 +90,7 @@ def test_failure_at_every_step_of_run_host(monkeypatch):
     failures, at = 0, 0
     while True:
         Broken.at = at
-        drawn = host.draw(Request(["true"], detach=True))
+        drawn = host.draw(Request(["true"], detach=True, remove=False))
         try:
             started = host.start(drawn)
         except BoxshipError as error:

@@ -95,7 +95,7 @@ def request(parsed: Parsed, argv: list[str]) -> Request:
         interactive=v["interactive"],
         tty=v["tty"],
         detach=v["detach"],
-        remove=v["rm"] and not v["detach"],
+        remove=not v["detach"] if v["rm"] == "" else v["rm"],
         keep=os.path.realpath(v["keep"]) if v["keep"] else "",
         read_only=v["read_only"],
         network=v["network"],
@@ -120,6 +120,10 @@ def request(parsed: Parsed, argv: list[str]) -> Request:
         log_files=3,
         **security,
     )
+    if v["detach"] and v["rm"] is True and policy != "no":
+        words.say("--rm and --restart: a container that is removed when it ends is not started again")
+    if v["interactive"] and v["tty"] and not v["explain"] and not os.isatty(0):
+        words.say("--tty: the input device is not a terminal (leave -t away)")
     if v["shm_size"] <= 0:
         words.say("--shm-size: must be more than zero")
     if words.problems:

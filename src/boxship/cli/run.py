@@ -57,6 +57,17 @@ def _trace(parsed: Parsed, started: Started) -> None:
     sys.stderr.write(form(started.plan, started.drawn.before(), started.launched.times))
 
 
+def _tell_end(started: Started) -> None:
+    """A limit that ended it is worth a line: the exit code alone looks like any kill."""
+    from boxship.runtime.monitor import read_exit
+
+    ended = read_exit(started.directory)
+    if ended and ended.oom and ended.signal:
+        sys.stderr.write("box: killed: its memory limit was reached (out of memory)\n")
+    elif ended and ended.timeout:
+        sys.stderr.write(f"box: killed: its time limit of {started.drawn.request.timeout:g} s was reached\n")
+
+
 def _attached(parsed: Parsed, started: Started) -> int:
     from boxship.cli.streams import Streams
     from boxship.engine import host
@@ -74,6 +85,7 @@ def _attached(parsed: Parsed, started: Started) -> int:
         sys.stderr.write(f"box: detached; box attach {drawn.launch.id} comes back\n")
         return 0
     started.reap()
+    _tell_end(started)
     if drawn.request.remove:
-        host.remove(drawn.launch.id, drawn.group.path)
+        host.remove(drawn.launch.id, drawn.group.path, drawn.name)
     return code

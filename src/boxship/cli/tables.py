@@ -38,7 +38,7 @@ RUN = [
     Flag("tty", "Give it a terminal", "bool", "t"),
     Flag("detach", "Do not wait for it; print its id", "bool", "d"),
     Flag("detach-keys", "Keys that detach from its terminal", metavar="KEYS", default="ctrl-p,ctrl-q"),
-    Flag("rm", "Remove it when it has ended", "bool", default=True),
+    Flag("rm", "Remove it when it has ended; the default, unless it is detached", "bool", default=""),
     Flag("keep", "Keep its changes in this directory", metavar="DIR", default=""),
     Flag("read-only", "Make the root read-only", "bool"),
     Flag("cap-add", "Add a capability, or ALL", "list", metavar="CAP"),

@@ -11,29 +11,43 @@ import os
 
 from boxship.engine import containers
 from boxship.engine.host import store
-from boxship.errors import NotFound
+from boxship.errors import NotFound, SpecError
 from boxship.kernel.cgroup import locate
 from boxship.paths import runtime_root
 from boxship.runtime import groups, lifecycle
-from boxship.runtime.state import State, Store, alive
+from boxship.runtime.state import State, Store, alive, remove_tree
 
 
 def check(*, repair: bool) -> list[str]:
     """Lines that say what was found; with ``repair`` it has been removed."""
     found = _containers(repair)
     found += _bundles(repair)
+    for known in (store(), Store(runtime_root("boxc"))):
+        found += _leftovers(known, repair)
     return found + _cgroups(repair)
 
 
 def _load(known: Store, name: str, repair: bool, lines: list[str]) -> State | None:
-    """The record; a directory without one was claimed by a create that was killed before anything else existed."""
+    """The record; None when the container has just been removed, or when its record cannot be read."""
     try:
         return known.load(name)
     except NotFound:
-        lines.append(f"half-made container directory {known.directory(name)}")
+        return None
+    except SpecError as error:
+        lines.append(f"container {name}: its record cannot be read: {error.message}")
         if repair:
             known.remove(name)
         return None
+
+
+def _leftovers(known: Store, repair: bool) -> list[str]:
+    """Directories that never became containers, and names whose containers are gone."""
+    lines = []
+    for path in known.leftovers():
+        lines.append(f"left by a command that was killed: {path}")
+        if repair:
+            os.unlink(path) if os.path.islink(path) else remove_tree(path)
+    return lines
 
 
 def _containers(repair: bool) -> list[str]:
@@ -41,7 +55,7 @@ def _containers(repair: bool) -> list[str]:
     known, lines = store(), list[str]()
     for name in known.names():
         state = _load(known, name, repair, lines)
-        if state is None or containers.pids(state)[0]:
+        if state is None or known.busy(name) or containers.pids(state)[0]:
             continue
         ended = os.path.exists(f"{known.directory(name)}/exit")
         if ended and not state.remove:
@@ -57,7 +71,7 @@ def _bundles(repair: bool) -> list[str]:
     known, lines = Store(runtime_root("boxc")), list[str]()
     for name in known.names():
         state = _load(known, name, repair, lines)
-        if state is None:
+        if state is None or known.busy(name):
             continue
         if state.pid and (alive(state) or os.path.isdir(state.bundle)):
             continue  # running, or stopped and its engine will delete it

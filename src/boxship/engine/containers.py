@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 
+from boxship.engine import host, names
 from boxship.engine.host import store
+from boxship.engine.names import SHORT
 from boxship.engine.users import resolve
 from boxship.errors import Conflict, NotFound
 from boxship.record import Record
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from boxship.runtime.terminal import Pair
 
 SIGTERM, SIGKILL = 15, 9
+_HEX = frozenset("0123456789abcdef")
 
 
 class Row(Record):
@@ -35,24 +38,17 @@ class Row(Record):
 def find(word: str) -> State:
     """The container with this id, unique beginning of an id, or name."""
     found = store()
-    names = found.names()
-    if word in names:
-        return found.load(word)
-    matching = [name for name in names if name.startswith(word) or (len(word) > len(name) and word.startswith(name))]
-    if not matching:
-        matching = [name for name in names if _name(name) == word]
+    if word and set(word) <= _HEX and os.path.isdir(found.directory(word[:SHORT])):
+        return found.load(word[:SHORT])
+    named = names.owner(found.root, word) if word and "/" not in word else ""
+    if named:
+        return found.load(named)
+    matching = [name for name in found.names() if word and name.startswith(word)]
     if len(matching) > 1:
         raise Conflict(f"{word!r} is the beginning of {len(matching)} containers' ids", hint="give more of the id")
     if not matching:
         raise NotFound(f"no such container: {word}", hint="box ps lists them")
     return found.load(matching[0])
-
-
-def _name(container: str) -> str:
-    try:
-        return store().load(container).annotations.get("name", "")
-    except NotFound:
-        return ""
 
 
 def directory(word: str) -> str:
@@ -61,9 +57,7 @@ def directory(word: str) -> str:
 
 
 def pids(state: State) -> tuple[int, int]:
-    """Monitor and first process, if they live: a restart changes the latter, the monitor's start time proves both."""
-    if not state.monitor or start_time(state.monitor) != state.monitor_start or not state.monitor_start:
-        return 0, 0
+    """Monitor and first process, if they live; a restart changes the latter."""
     return monitor.read_pids(store().directory(state.id))
 
 
@@ -71,7 +65,7 @@ def status(state: State) -> str:
     """created, running, paused or exited."""
     if pids(state)[1]:
         return "paused" if groups.of_path(state.cgroup).frozen else "running"
-    return "exited" if state.pid else "creating"
+    return "exited" if monitor.has_begun(store().directory(state.id)) else "creating"
 
 
 def list_all() -> list[Row]:
@@ -186,17 +180,18 @@ def wait(word: str) -> Exit:
 
 def remove(word: str, *, force: bool) -> None:
     """Remove a container that has ended; with ``force`` end it first."""
-    state = find(word)
-    if pids(state)[0]:
-        if not force:
-            raise Conflict(
-                f"container {state.id} is running", hint=f"box stop {state.id}, or box rm --force {state.id}"
-            )
-        stop(word, 0)
-    group = groups.of_path(state.cgroup)
-    group.kill()
-    group.remove()
-    store().remove(state.id)
+    found, state = store(), find(word)
+    lock = found.lock(state.id)  # not while it is being started, nor while somebody else removes it
+    try:
+        if pids(state)[0]:
+            if not force:
+                raise Conflict(
+                    f"container {state.id} is running", hint=f"box stop {state.id}, or box rm --force {state.id}"
+                )
+            stop(state.id, 0)
+        host.clear(state.id, state.cgroup, state.annotations.get("name", ""))
+    finally:
+        os.close(lock)
 
 
 def why(word: str) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 
 from boxship import fastjson
+from boxship.engine import names
 from boxship.engine.names import SHORT, new_id
 from boxship.engine.users import resolve
-from boxship.errors import InvalidRequest, KernelError, Unsupported
+from boxship.errors import InvalidRequest, KernelError, NotFound, Unsupported
 from boxship.kernel import capabilities, idmap
 from boxship.kernel.cgroup import Group, locate
 from boxship.paths import runtime_root
@@ -24,7 +25,7 @@ from boxship.runtime import compile as compiling
 from boxship.runtime import groups, host
 from boxship.runtime.launch import Launched, Launcher
 from boxship.runtime.signals import signal_number
-from boxship.runtime.state import State, Store, start_time, write_atomically
+from boxship.runtime.state import State, Store
 from boxship.spec import host as building
 from boxship.spec import oci
 from boxship.undo import Undo
@@ -89,7 +90,7 @@ def draw(request: Request) -> Drawn:
     if not request.args:
         raise InvalidRequest("no command: box run host -- COMMAND", hint="name the program to run after --")
     full, warnings = new_id(), list[str]()
-    name = request.name or full[:SHORT]
+    name = names.check(request.name) if request.name else full[:SHORT]
     own_userns = _own_userns(request, warnings)
     user = resolve(request.user)
     spec = building.specification(
@@ -161,6 +162,7 @@ def _launch(request: Request, full: str, group: Group) -> Launch:
         timeout_ms=int(request.timeout * 1000),
         stop_signal=signal_number(request.stop_signal),
         oom_file=group.oom_file(),
+        after=_removal(full[:SHORT]) if request.detach and request.remove else [],
     )
     return Launch(
         id=full[:SHORT],
@@ -174,6 +176,13 @@ def _launch(request: Request, full: str, group: Group) -> Launch:
     )
 
 
+def _removal(container: str) -> list[str]:
+    """What the monitor becomes at its end, when nobody else is there to remove the container."""
+    import sys
+
+    return [sys.executable, "-I", "-m", "boxship", "rm", container]
+
+
 def facts(drawn: Drawn, *, planned: bool = False) -> Facts:
     """The host, with the container's place in the cgroup hierarchies."""
     found = host.facts(None)
@@ -182,38 +191,29 @@ def facts(drawn: Drawn, *, planned: bool = False) -> Facts:
 
 def start(drawn: Drawn, *, trace: bool = False) -> Started:
     """Do it. On any failure nothing is left behind."""
-    found, short = store(), drawn.launch.id
-    with Undo() as undo:
-        directory = found.create(short, undo)
-        _keep_directory(drawn.request)
-        state = State(
-            id=short,
-            bundle=directory,
-            cgroup=drawn.group.path,
-            owner=os.geteuid(),
-            rootfs="host",
-            remove=drawn.request.remove,
-            annotations={"name": drawn.name, "command": " ".join(drawn.request.args)[:200]},
-        )
-        found.save(state)
-        write_atomically(f"{directory}/config.json", fastjson.dumps(oci.encode(drawn.spec)).encode())
+    _keep_directory(drawn.request)
+    with Undo() as held, Undo() as undo:
+        directory = store().create(_record(drawn), fastjson.dumps(oci.encode(drawn.spec)).encode(), undo, held)
+        names.claim(store().root, drawn.name, drawn.launch.id, undo)
         groups.make(drawn.group, drawn.settings, drawn.spec, undo, drawn.warnings)
         own, other = _client(undo)
         plan = drawn.plan(facts(drawn))
         launched = Launcher(plan, {s.CLIENT: other}, trace=trace, monitor=True).run()
         os.close(other)
-        found.save(running_state(state, launched))
         undo.forget()
     return Started(drawn, launched, plan, own, directory)
 
 
-def running_state(state: State, launched: Launched) -> State:
-    """The record of a container that runs: with their start times the two pids name these processes for ever."""
-    return state.replace(
-        pid=launched.pid,
-        start_time=start_time(launched.pid),
-        monitor=launched.boxmon,
-        monitor_start=start_time(launched.boxmon),
+def _record(drawn: Drawn) -> State:
+    """What is kept of it. The pids are not in it: the monitor writes them, at every start."""
+    return State(
+        id=drawn.launch.id,
+        bundle=drawn.launch.bundle,
+        cgroup=drawn.group.path,
+        owner=os.geteuid(),
+        rootfs="host",
+        remove=drawn.request.remove,
+        annotations={"name": drawn.name, "command": " ".join(drawn.request.args)[:200]},
     )
 
 
@@ -234,12 +234,25 @@ def _client(undo: Undo) -> tuple[int, int]:
     return fds
 
 
-def remove(started_id: str, cgroup: str) -> None:
-    """What is left of a container that has ended: its cgroup and its directory."""
+def remove(container: str, cgroup: str, name: str) -> None:
+    """Remove a container that has ended; it may be that somebody else has just done so."""
+    try:
+        lock = store().lock(container)
+    except NotFound:
+        return
+    try:
+        clear(container, cgroup, name)
+    finally:
+        os.close(lock)
+
+
+def clear(container: str, cgroup: str, name: str) -> None:
+    """Take away what is left of a container, whose lock the caller holds: its cgroup, its name, its directory."""
     group = groups.of_path(cgroup)
     group.kill()
     group.remove()
-    store().remove(started_id)
+    names.release(store().root, name, container)
+    store().remove(container)
 
 
 def run(request: Request) -> int:
@@ -260,5 +273,5 @@ def run(request: Request) -> int:
     finally:
         client.close()
     started.reap()
-    remove(started.drawn.launch.id, started.drawn.group.path)
+    remove(started.drawn.launch.id, started.drawn.group.path, started.drawn.name)
     return code

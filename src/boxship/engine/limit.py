@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from boxship.engine.host import running_state, store
+from boxship.engine.host import store
 from boxship.engine.names import SHORT, new_id
 from boxship.errors import KernelError
 from boxship.kernel.cgroup import Group, locate
@@ -34,18 +34,17 @@ def run(argv: list[str], wanted: Resources, *, timeout: float = 0.0) -> tuple[Ex
     layout = locate()
     group = Group(layout, f"{groups.DEFAULT_PARENT}/{name}")
     settings = limits.settings(building.resources(wanted), layout.versions)
-    with Undo() as undo:
-        directory = found.create(name, undo)
+    with Undo() as held, Undo() as undo:
         state = State(
             id=name,
-            bundle=directory,
+            bundle=found.directory(name),
             cgroup=group.path,
             owner=os.geteuid(),
             rootfs="",
             remove=True,
             annotations={"name": name, "command": " ".join(argv)[:200]},
         )
-        found.save(state)
+        directory = found.create(state, b"{}", undo, held)
         undo.push(_remove, group)
         group.create()
         groups.apply(group, settings, warnings)
@@ -57,7 +56,6 @@ def run(argv: list[str], wanted: Resources, *, timeout: float = 0.0) -> tuple[Ex
             s.Supervise(directory, timeout_ms=int(timeout * 1000), oom_file=group.oom_file()),
         )
         launched = Launcher(plan, {}, monitor=True).run()
-        found.save(running_state(state, launched))
         undo.forget()
     _wait(launched.boxmon, launched.pid)
     ended = read_exit(directory) or Exit(code=137)

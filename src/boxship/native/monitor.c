@@ -126,7 +126,7 @@ static void handle_signal(struct monitor *m)
 static void wait_client(struct monitor *m, const struct client *cl)
 {
     struct pollfd p[2] = {{.fd = cl->fd, .events = POLLOUT}, {.fd = m->signals, .events = POLLIN}};
-    poll(p, 2, -1);
+    poll(p, 2, m->stopping ? 0 : -1);
     handle_signal(m);
     if (m->stopping && !p[0].revents)
         attach_let_go(m);
@@ -300,7 +300,8 @@ static int finish_monitor(struct monitor *m, int status)
     unlinkat(m->dir, "attach", 0);
     unlinkat(m->dir, "pid", 0);
     char **after = m->a[SUPERVISE_AFTER].a;
-    if (after[0]) {
+    bool began = m->restarts || !m->c->shared->failed; /* what never ran is its caller's to clean up, who waits for us */
+    if (after[0] && began) {
         reset_signals();
         execve(after[0], after, (char *[]){NULL});
     }

@@ -87,11 +87,9 @@ def create(store: Store, name: str, options: Options) -> Created:
     spec, raw, warnings = read_bundle(options)
     group, settings = groups.plan(spec, name, options)
     compiled = compiling.compile_spec(spec, warnings)
-    with Undo() as undo:
-        directory = store.create(name, undo)
+    with Undo() as held, Undo() as undo:
         state = _record(spec, name, options, group)
-        write_atomically(f"{directory}/config.json", raw)
-        store.save(state)
+        directory = store.create(state, raw, undo, held)
         settled = groups.make(group, settings, spec, undo, warnings, groups.scope_of(spec, name, options))
         launched, plan = _launch(spec, name, options, directory, group, compiled)
         undo.push(os.kill, launched.pid, 9)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 
+
 def features() -> dict[str, Any]:
     """The document."""
     from boxship.kernel import lsm, seccomp

@@ -20,7 +20,11 @@ def wait(pid: int, pair: Pair | None) -> int:
     """Until the process ends: forward signals, pump the terminal; returns the exit code, 128 + N for signal N."""
     forward_to(pid)
     if pair:
-        pair.pump()
+        ended = os.pidfd_open(pid)
+        try:
+            pair.pump(ended)
+        finally:
+            os.close(ended)
     while True:
         _, status = os.waitpid(pid, 0)
         if os.WIFSIGNALED(status):

@@ -23,17 +23,30 @@ if TYPE_CHECKING:
     from boxship.spec.oci import Process, Spec
 
 
-def differing_namespaces(pid: int) -> int:
-    """CLONE_ bits of the namespaces in which that process is not where this one is."""
+def differing_namespaces(state: State) -> int:
+    """CLONE_ bits of the namespaces in which the container's first process is not where this one is.
+
+    A process that has ended is in no namespace at all: Conflict, or its exec would run on the host.
+    """
     flags = 0
     for kind, flag in NAMESPACES.items():
-        try:
-            own, other = os.stat(f"/proc/self/ns/{NS_FILES[kind]}"), os.stat(f"/proc/{pid}/ns/{NS_FILES[kind]}")
-        except FileNotFoundError:  # a kernel without time namespaces
-            continue
-        if (own.st_dev, own.st_ino) != (other.st_dev, other.st_ino):
+        own, other = _identity("self", kind), _identity(str(state.pid), kind)
+        if own and not other:
+            raise Conflict(f"container {state.id!r} is not running")
+        if own != other:
             flags |= flag
+    if not alive(state):  # the number may have become another process's
+        raise Conflict(f"container {state.id!r} is not running")
     return flags
+
+
+def _identity(pid: str, kind: str) -> tuple[int, int] | None:
+    """What tells one namespace from another; None when the kernel has no such namespace, or no such process."""
+    try:
+        found = os.stat(f"/proc/{pid}/ns/{NS_FILES[kind]}")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def join(state: State, spec: Spec, process: Process, options: JoinOptions) -> tuple[Launched, list[str]]:
@@ -62,7 +75,7 @@ def join(state: State, spec: Spec, process: Process, options: JoinOptions) -> tu
             found[s.LISTENER] = slots.listener(spec, opened)
         facts = host.facts(groups.of_path(state.cgroup) if state.cgroup else None)
         facts = facts.replace(hierarchies=_below(facts.hierarchies, options.sub_group))
-        plan = planning.process(process, differing_namespaces(state.pid), facts, compiled, launch)
+        plan = planning.process(process, differing_namespaces(state), facts, compiled, launch)
         launched = Launcher(plan, found).run()
     return launched, [*warnings, *launched.warnings]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from boxship.errors import BoxshipError, Conflict, KernelError, NotFound
+from boxship.errors import BoxshipError, Conflict, KernelError, NotFound, SpecError
 from boxship.plan import wire
 from boxship.runtime import groups
 from boxship.runtime.launch import failure_at_start
@@ -47,8 +47,11 @@ def require(store: Store, state: State, *wanted: str) -> str:
     """The status, if it is one of these; Conflict otherwise."""
     found = status(store, state)
     if found not in wanted:
+        # containerd knows a container that has ended by the words 'container not running'.
+        ended = "container not running: " if found == STOPPED else ""
         raise Conflict(
-            f"container {state.id!r} is {found}, not {' or '.join(wanted)}", hint=f"boxc state {state.id} shows it"
+            f"{ended}container {state.id!r} is {found}, not {' or '.join(wanted)}",
+            hint=f"boxc state {state.id} shows it",
         )
     return found
 
@@ -158,7 +161,8 @@ def kill(store: Store, name: str, number: int, *, everyone: bool = False) -> Non
 
 
 def _own_pid_namespace(store: Store, state: State) -> bool:
-    return any(n.type == "pid" for n in specification(store, state).linux.namespaces)
+    """Whether the kernel ends every process of the container with the first."""
+    return any(n.type == "pid" and not n.path for n in specification(store, state).linux.namespaces)
 
 
 def signal_process(state: State, number: int) -> None:
@@ -168,10 +172,10 @@ def signal_process(state: State, number: int) -> None:
     try:
         fd = os.pidfd_open(state.pid)
     except ProcessLookupError:
-        raise Conflict(f"container {state.id!r} is not running") from None
+        raise Conflict(f"container not running: {state.id!r}") from None
     try:
         if not alive(state):
-            raise Conflict(f"container {state.id!r} is not running")
+            raise Conflict(f"container not running: {state.id!r}")
         _signal.pidfd_send_signal(fd, number)
     except OSError as error:
         raise KernelError.from_os("pidfd_send_signal", error, path=str(state.pid)) from None
@@ -210,9 +214,10 @@ def delete(store: Store, name: str, *, force: bool = False) -> list[str]:
 def _delete(store: Store, name: str, *, force: bool) -> list[str]:
     try:
         state = store.load(name)
-    except NotFound:  # create was killed before it wrote the record: nothing else exists yet
+    except SpecError:  # a record that cannot be read: what is known is where the group would be
         if not force:
             raise
+        groups.remove(groups.of_path(f"{groups.BUNDLE_PARENT}/{name}"), "")
         store.remove(name)
         return []
     found = status(store, state)
@@ -222,10 +227,12 @@ def _delete(store: Store, name: str, *, force: bool) -> list[str]:
             hint=f"boxc kill {name} KILL, or boxc delete --force {name}",
         )
     group = groups.of_path(state.cgroup)
-    if found == CREATED or force:
+    if found != STOPPED or (state.cgroup and not _own_pid_namespace(store, state)):
         group.kill(SIGKILL)
         _end(state)
-    groups.remove(group, state.unit)
+    # With a pid namespace of its own nothing of a stopped container is left: who is in its group is another's.
+    if found != STOPPED or not group.pids():
+        groups.remove(group, state.unit)
     warnings = _poststop(store, state)
     store.remove(name)
     return warnings

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 
 from boxship.errors import Conflict, KernelError
 from boxship.plan.wire import FRAME, FRAMES
@@ -62,21 +64,44 @@ def read_exit(directory: str) -> Exit | None:
     """The exit record; None while the container has not ended once."""
     try:
         with open(f"{directory}/exit", encoding="utf-8", errors="surrogateescape") as file:
-            pairs = dict(line.rstrip("\n").split("=", 1) for line in file)
+            pairs = dict(line.rstrip("\n").split("=", 1) for line in file if "=" in line)
     except FileNotFoundError:
         return None
     values: dict[str, Any] = {k: int(v) if k in _INTEGERS else v for k, v in pairs.items() if k in Exit.__fields__}
     return Exit(**values)
 
 
+#: struct flock of 64-bit Linux: type, whence, start, length, pid
+_FLOCK = struct.Struct("hhqqi4x")
+
+
+def has_begun(directory: str) -> bool:
+    """Whether a monitor has ever taken the container over."""
+    return os.path.exists(f"{directory}/monitor")
+
+
+def monitor_pid(directory: str) -> int:
+    """The monitor's pid, from the kernel: it holds a record lock as long as it lives (fcntl(2), F_GETLK)."""
+    try:
+        fd = os.open(f"{directory}/monitor", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        kind, *_, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, _FLOCK.pack(fcntl.F_WRLCK, 0, 0, 0, 0)))
+    finally:
+        os.close(fd)
+    return 0 if kind == fcntl.F_UNLCK else int(pid)
+
+
 def read_pids(directory: str) -> tuple[int, int]:
     """Pids of the monitor and of the container's first process; zeros when the monitor has gone."""
+    living = monitor_pid(directory)
     try:
         with open(f"{directory}/pid", encoding="ascii") as file:
-            monitor, child = file.read().split()
-    except FileNotFoundError:
-        return 0, 0
-    return int(monitor), int(child)
+            _, child = file.read().split()
+    except FileNotFoundError:  # not yet, or not any more
+        return living, 0
+    return living, int(child) if living else 0
 
 
 class Client:

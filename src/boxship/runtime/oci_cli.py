@@ -212,7 +212,11 @@ def run(parsed: Parsed) -> int:
         if not attached:
             return 0
         has_terminal = bool(spec.process and spec.process.terminal)
-        code = foreground.wait(made.state.pid, pair if has_terminal else None)
+        try:
+            code = foreground.wait(made.state.pid, pair if has_terminal else None)
+        except BaseException:  # nobody is there to read it any more: it does not go on without us
+            lifecycle.delete(found, name, force=True)
+            raise
     finally:
         if pair:
             pair.close()

@@ -25,10 +25,13 @@ from boxship.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from boxship.undo import Undo
 
+#: begins the names of directories that are not containers yet; no id has it
+BESIDE = "@"
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
@@ -45,9 +48,6 @@ class State(Record):
     rootfs: str = ""
     oci_version: str = "1.2.1"
     annotations: dict[str, str] = {}
-    #: the container's monitor, where it has one
-    monitor: int = 0
-    monitor_start: int = 0
     #: its systemd scope, where systemd made the cgroup
     unit: str = ""
     #: whoever started it wants nothing of it kept
@@ -73,17 +73,30 @@ class Store:
         """The container's own directory, whether it exists or not."""
         return f"{self.root}/{check_id(name)}"
 
-    def create(self, name: str, undo: Undo) -> str:
-        """Claim the id. mkdir(2) is the lock: one caller wins."""
-        path = self.directory(name)
+    def create(self, state: State, config: bytes, undo: Undo, held: Undo) -> str:
+        """Claim the id, with the record and the configuration in place. ``held`` has the container's lock.
+
+        The directory is made beside and renamed: of many callers one wins, and nobody sees half of it.
+        """
+        path, beside = self.directory(state.id), f"{self.root}/{BESIDE}{state.id}.{os.getpid()}"
         private_directory(self.root)
+        taken = Conflict(
+            f"container id {state.id!r} is in use", hint=f"choose another id, or delete it: boxc delete {state.id}"
+        )
+        if os.path.lexists(path):
+            raise taken
         try:
-            os.mkdir(path, 0o700)
+            os.mkdir(beside, 0o700)
+            undo.push(remove_tree, beside)
+            held.push(os.close, _locked(beside))
+            _write(f"{beside}/state.json", _document(state))
+            _write(f"{beside}/config.json", config)
+            os.rename(beside, path)  # over a directory that is not empty: refused
         except FileExistsError:
-            raise Conflict(
-                f"container id {name!r} is in use", hint=f"choose another id, or delete it: boxc delete {name}"
-            ) from None
+            raise taken from None
         except OSError as error:
+            if error.errno == errno.ENOTEMPTY:
+                raise taken from None
             raise KernelError.from_os(
                 "mkdir", error, path=path, hint="name another state directory with --root"
             ) from None
@@ -105,30 +118,77 @@ class Store:
 
     def save(self, state: State) -> None:
         """Write the record: complete or not at all."""
-        path = f"{self.directory(state.id)}/state.json"
-        write_atomically(path, fastjson.dumps(state.as_dict()).encode())
+        write_atomically(f"{self.directory(state.id)}/state.json", _document(state))
 
     def names(self) -> list[str]:
-        """Ids of all containers, sorted; half-made ones included."""
+        """Ids of all containers, sorted."""
         try:
-            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False))
+            return sorted(
+                entry.name
+                for entry in os.scandir(self.root)
+                if entry.name[0] != BESIDE and entry.is_dir(follow_symlinks=False)
+            )
         except FileNotFoundError:
             return []
 
     def lock(self, name: str) -> int:
         """flock(2) on the container's directory until the descriptor is closed; commands on one id take turns."""
         try:
-            fd = os.open(self.directory(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = _locked(self.directory(name))
         except FileNotFoundError:
             raise NotFound(
                 f"container {name!r} does not exist", hint=f"boxc list shows those below {self.root}"
             ) from None
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        if not _is_at(fd, self.directory(name)):  # deleted while we waited; what is there now is another container
+            os.close(fd)
+            raise NotFound(f"container {name!r} does not exist", hint="it has just been deleted")
         return fd
+
+    def busy(self, name: str) -> bool:
+        """Whether a command on this container is under way."""
+        try:
+            fd = os.open(f"{self.root}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def leftovers(self) -> list[str]:
+        """Paths of what a killed create has left: directories that never became containers, names of none."""
+        try:
+            beside = [entry for entry in os.scandir(self.root) if entry.name[0] == BESIDE]
+        except FileNotFoundError:
+            return []
+        dead = [entry.path for entry in beside if entry.is_symlink() and not os.path.exists(entry.path)]
+        return dead + [entry.path for entry in beside if not entry.is_symlink() and not self.busy(entry.name)]
 
     def remove(self, name: str) -> None:
         """Remove the container's directory; one that is gone already is fine."""
         remove_tree(self.directory(name))
+
+
+def _document(state: State) -> bytes:
+    return fastjson.dumps(state.as_dict()).encode()
+
+
+def _locked(path: str) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    here = os.fstat(fd)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 def remove_tree(path: str) -> None:
@@ -141,22 +201,38 @@ def remove_tree(path: str) -> None:
         if entry.is_dir(follow_symlinks=False):
             remove_tree(entry.path)
         else:
-            os.unlink(entry.path)
-    os.rmdir(path)
+            _quietly(os.unlink, entry.path)
+    _quietly(os.rmdir, path)
+
+
+def _quietly(action: Callable[[str], None], path: str) -> None:
+    """Remove it, unless somebody else has just done so."""
+    try:
+        action(path)
+    except FileNotFoundError:
+        return
 
 
 def write_atomically(path: str, data: bytes) -> None:
     """Write a file by rename(2): a reader sees the old one or the new one."""
     temporary = f"{path}.{os.getpid()}"
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, data)
-        finally:
-            os.close(fd)
+        _write(temporary, data)
         os.rename(temporary, path)
     except OSError as error:
+        _quietly(os.unlink, temporary)
         raise KernelError.from_os("write", error, path=path) from None
+
+
+def _write(path: str, data: bytes) -> None:
+    """A new file, all of it."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:  # a disk that fills up takes a part first
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
 
 
 def start_time(pid: int) -> int:

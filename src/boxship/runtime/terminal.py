@@ -37,9 +37,9 @@ class Pair:
         os.set_inheritable(self.master, False)
         return self.master
 
-    def pump(self) -> None:
-        """Copy both ways until the container's side is closed."""
-        pump(self.receive(), 0, 1)
+    def pump(self, ended: int) -> None:
+        """Copy both ways until the container's side is closed, or the process of the pidfd ``ended`` has ended."""
+        pump(self.receive(), 0, 1, ended)
 
     def close(self) -> None:
         """Close whatever is open."""
@@ -91,10 +91,12 @@ class Raw:
             tcsetattr(self.fd, TCSADRAIN, self.saved)
 
 
-def pump(master: int, stdin: int, stdout: int) -> None:
-    """Between the user's streams and the pty, with window size, until the pty's other side is closed."""
+def pump(master: int, stdin: int, stdout: int, ended: int) -> None:
+    """Between the user's streams and the pty, with window size, until the pty's other side is closed.
+
+    ``ended`` is a pidfd: a process that has ended is not waited for, though others hold its terminal open.
+    """
     import _signal
-    import select
 
     def resize(*_: object) -> None:
         rows, columns = window_size(stdin)
@@ -103,29 +105,50 @@ def pump(master: int, stdin: int, stdout: int) -> None:
 
     _signal.signal(SIGWINCH, resize)
     resize()
-    poller = select.poll()
-    poller.register(master, select.POLLIN)
-    poller.register(stdin, select.POLLIN)
+    os.set_blocking(master, False)
     with Raw(stdin):
-        while True:
-            for fd, _event in poller.poll():
-                data = _read(fd)
-                if fd == master and not data:
-                    return
-                if fd == stdin and not data:
-                    poller.unregister(stdin)
-                    write_all(master, b"\x04")  # end of file, as the terminal's line discipline knows it
-                    continue
-                write_all(stdout if fd == master else master, data)
+        _copy(master, stdin, stdout, ended)
 
 
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 65536)
-    except OSError as error:
-        if error.errno == errno.EIO:  # the last slave has been closed
-            return b""
-        raise
+def _copy(master: int, stdin: int, stdout: int, ended: int) -> None:
+    """Input waits in ``pending`` until the pty takes it; meanwhile output goes on, or both sides would wait for ever."""
+    import select
+
+    poller, pending, open_in = select.poll(), b"", True
+    poller.register(ended, select.POLLIN)
+    while True:
+        poller.register(master, select.POLLIN | (select.POLLOUT if pending else 0))
+        if open_in and not pending:
+            poller.register(stdin, select.POLLIN)
+        found = dict(poller.poll())
+        if found.get(master, 0) & ~select.POLLOUT and not _drain(master, stdout):
+            return
+        if pending and found.get(master, 0) & select.POLLOUT:
+            pending = pending[os.write(master, pending) :]
+        if stdin in found:
+            poller.unregister(stdin)
+            pending = os.read(stdin, 4096)
+            open_in = bool(pending)
+            pending = pending or b"\x04"  # end of file, as the terminal's line discipline knows it
+        if ended in found:
+            _drain(master, stdout)
+            return
+
+
+def _drain(master: int, stdout: int) -> bool:
+    """Pass on what the pty has now; False when its other side is closed."""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno != errno.EIO:  # EIO: the last slave has been closed
+                raise
+            data = b""
+        if not data:
+            return False
+        write_all(stdout, data)
 
 
 def write_all(fd: int, data: bytes) -> None:
