@@ -102,7 +102,9 @@ def follow(kernel: subprocess.Popen[bytes]) -> int:
     found = ENDED.search(text)
     if not found:
         took_too_long = time.monotonic() >= end
-        sys.stdout.write(f"cgroup2: {f'no end within {LIMIT_S} s' if took_too_long else 'the kernel ended before pytest did'}\n")
+        sys.stdout.write(
+            f"cgroup2: {f'no end within {LIMIT_S} s' if took_too_long else 'the kernel ended before pytest did'}\n"
+        )
         return 1
     return int(found[1])
 

@@ -253,4 +253,3 @@ def test_without_cgroups(bundle):
     done = bundle.boxc("--cgroup-manager", "disabled", "run", "--bundle", bundle.path, bundle.id)
     assert done.code == 0, done
     assert not [line for line in done.values("cgroup") if bundle.id in line]
-

@@ -8,9 +8,12 @@ import sys
 
 from boxship import fastjson
 from boxship.engine import containers as engine
+from boxship.errors import InvalidRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from boxship.args import Parsed
 
 
@@ -36,6 +39,10 @@ def exec_(parsed: Parsed) -> int:
     name, *argv = parsed.operands
     argv = argv[1:] if argv[:1] == ["--"] else argv
     v = parsed.values
+    if v["tty"] and (v["detach"] or (v["interactive"] and not os.isatty(0))):
+        raise InvalidRequest(
+            "--tty: needs a terminal in front of it", hint="leave -t away, or -d" if v["detach"] else "leave -t away"
+        )
     pair = terminal.Pair() if v["tty"] else None
     try:
         launched, warnings = engine.execute(
@@ -46,9 +53,12 @@ def exec_(parsed: Parsed) -> int:
             user=v["user"],
             console=pair,
             stdin=v["interactive"],
+            detached=v["detach"],
         )
         for line in warnings:
             sys.stderr.write(f"box: warning: {line}\n")
+        if v["detach"]:
+            return 0
         return foreground.wait(launched.pid, pair)
     finally:
         if pair:
@@ -71,13 +81,12 @@ def logs(parsed: Parsed) -> int:
     from boxship.runtime import logfile, monitor
 
     directory = engine.directory(parsed.operands[0])
-    tail = parsed.values["tail"]
-    if tail is not None:
-        for stream, line in logfile.last_lines(directory, tail):
-            _write(stream, line)
-    else:
-        for when, stream, data in logfile.read(directory):
-            _write(stream, _stamp(when) + data if parsed.values["timestamps"] else data)
+    tail, stamps = parsed.values["tail"], parsed.values["timestamps"]
+    found: Iterable[tuple[int, int, bytes]] = logfile.read(directory)
+    if stamps or tail is not None:
+        found = logfile.last_lines(directory, tail if tail is not None and tail >= 0 else sys.maxsize)
+    for when, stream, data in found:
+        _write(stream, _stamp(when) + data if stamps else data)
     if parsed.values["follow"] and monitor.read_pids(directory)[0]:
         for kind, data in monitor.Client.connect(directory).frames():
             if kind in (monitor.STDOUT, monitor.STDERR):

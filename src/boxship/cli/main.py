@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _command(argv: list[str]) -> int:
+    argv = ["version"] if argv in (["--version"], ["-v"]) else argv
     parsed = args.parse(BOX, argv)
     if parsed.help:
         sys.stdout.write(args.help_text(parsed.words, parsed.command))

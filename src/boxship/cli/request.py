@@ -56,7 +56,7 @@ def resources(v: dict[str, Any]) -> Resources:
 
 def _resources(v: dict[str, Any], problems: list[str]) -> Resources:
     found = Resources(
-        v["memory"],
+        None if v["memory"] == -1 else v["memory"] or None,
         v["memory_swap"],
         v["memory_reservation"],
         v["cpus"],
@@ -64,16 +64,43 @@ def _resources(v: dict[str, Any], problems: list[str]) -> Resources:
         v["cpuset_cpus"],
         v["pids_limit"],
     )
-    if found.memory is not None and 0 <= found.memory < 6 * _MIB:
-        problems.append("--memory: the least is 6m")
+    if found.memory is not None and found.memory > 0 and found.memory < 6 * _MIB:
+        problems.append("--memory: the least is 6m; 0 and -1 stand for no limit")
+    if found.memory_reservation and found.memory and found.memory_reservation > found.memory > 0:
+        problems.append("--memory-reservation is more than --memory: the soft limit is the lower one")
     if found.memory_swap is not None and found.memory is None and found.memory_swap >= 0:
         problems.append("--memory-swap needs --memory: it limits memory and swap together")
     if found.memory and found.memory_swap is not None and 0 <= found.memory_swap < found.memory:
         problems.append("--memory-swap is less than --memory: it limits memory and swap together")
     if found.cpus is not None and not 0.01 <= found.cpus <= (os.cpu_count() or 1):
         problems.append(f"--cpus {found.cpus:g}: out of range: 0.01 … {os.cpu_count()}")
+    wrong = _processors(found.cpuset_cpus)
+    if wrong:
+        problems.append(f"--cpuset-cpus {found.cpuset_cpus}: {wrong}")
     if found.cpu_shares is not None and not 2 <= found.cpu_shares <= 262144:
         problems.append("--cpu-shares: out of range: 2 … 262144")
+    return found
+
+
+def _processors(text: str) -> str:
+    """What is wrong with a list of processors, as 0-3,8."""
+    with open("/sys/devices/system/cpu/online", encoding="ascii") as file:
+        online = file.read().strip()
+    if not text:
+        return ""
+    here = _numbers(online)
+    try:
+        wanted = _numbers(text)
+    except ValueError:
+        return "not a list of processors, as 0-3,8"
+    return "" if wanted <= here else f"this machine has the processors {online}"
+
+
+def _numbers(text: str) -> set[int]:
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found |= set(range(int(first), min(int(last or first), 8191) + 1))
     return found
 
 
@@ -84,7 +111,15 @@ def request(parsed: Parsed, argv: list[str]) -> Request:
     security = _security(words)
     share = {kind: "host" for kind in ("pid", "ipc", "uts") if v[kind] == "host"}
     if v["keep"] and not os.path.isdir(v["keep"]):
-        words.say(f"--keep {v['keep']}: no such directory")
+        there = os.path.lexists(v["keep"])
+        words.say(f"--keep {v['keep']}: " + ("not a directory" if there else "no such directory; mkdir it first"))
+    if v["hostname"] and not (
+        v["hostname"].isascii() and v["hostname"].replace("-", "").replace(".", "").replace("_", "").isalnum()
+    ):
+        words.say(f"--hostname {v['hostname']}: not a host name: letters, digits, '.', '-' and '_'")
+    for kind in ("pid", "ipc"):
+        if v[kind] == "host" and v["userns"] != "host" and not v["privileged"]:
+            words.say(f"--{kind} host needs --userns host: the host's {kind} namespace belongs to the host's users")
     found = Request(
         argv,
         name=v["name"],
@@ -165,7 +200,12 @@ def _environment(words: Words) -> list[str]:
     for path in words.v["env_file"] or []:
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                found += [line.strip() for line in file if line.strip() and not line.lstrip().startswith("#")]
+                for number, line in enumerate(file, 1):
+                    word = line.strip()
+                    if word.startswith("="):
+                        words.say(f"--env-file {path}, line {number}: no name before '='")
+                    elif word and not word.startswith("#"):
+                        found.append(word)
         except OSError as error:
             words.say(f"--env-file {path}: {error.strerror}")
     found += words.v["env"] or []
@@ -216,7 +256,7 @@ def _checked(words: Words, flag: str, volume: Volume) -> Volume:
     if not volume.target.startswith("/"):
         words.say(f"{flag}: the target {volume.target!r} is not an absolute path")
     if volume.kind == "bind" and not os.path.exists(volume.source):
-        words.say(f"{flag}: the source {volume.source} does not exist")
+        words.say(f"{flag}: {volume.source} does not exist; make it first (volumes with names are not there yet)")
     return volume
 
 

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from boxship.cli.request import request
-from boxship.errors import InvalidRequest, NotFound
+from boxship.errors import InvalidRequest, NotFound, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxship.args import Parsed
-    from boxship.engine.host import Started
+    from boxship.engine.host import Drawn, Started
+    from boxship.spec.request import Request
 
 
 def run(parsed: Parsed) -> int:
@@ -27,12 +29,14 @@ def run(parsed: Parsed) -> int:
     if not argv:
         raise InvalidRequest("no command: box run host -- COMMAND", hint="name the program to run after --")
     wanted = request(parsed, argv)
+    if not wanted.workdir:  # the host's files are there, so the caller's directory is too
+        wanted = wanted.replace(workdir=os.getcwd())
     if wanted.tty:
         from boxship.runtime.terminal import window_size
 
         rows, columns = window_size(0)
         wanted = wanted.replace(rows=rows, columns=columns)
-    drawn = host.draw(wanted)
+    drawn = _draw(wanted)
     if parsed.values["explain"]:
         from boxship.plan import explain
 
@@ -48,6 +52,34 @@ def run(parsed: Parsed) -> int:
         sys.stdout.write(f"{started.drawn.id}\n")
         return 0
     return _attached(parsed, started)
+
+
+#: where a value of the specification comes from
+_FLAGS = (
+    ("$.hostname", "--hostname"),
+    ("$.process.rlimits", "--ulimit"),
+    ("$.process.oomScoreAdj", "--oom-score-adj"),
+    ("$.process.apparmorProfile", "--security-opt apparmor"),
+    ("$.linux.sysctl", "--sysctl"),
+    ("$.linux.seccomp", "--security-opt seccomp"),
+    ("$.linux.resources.memory", "--memory"),
+    ("$.linux.resources.cpu", "--cpus"),
+    ("$.linux.resources.pids", "--pids-limit"),
+)
+
+
+def _draw(wanted: Request) -> Drawn:
+    """The container on paper; what is wrong with it is told by the flag that it came from."""
+    from boxship.engine import host
+
+    try:
+        return host.draw(wanted)
+    except SpecError as error:
+        flag = next((flag for path, flag in _FLAGS if error.path.startswith(path)), "")
+        if not flag:
+            raise
+        problem = error.message.partition(": ")[2]
+        raise InvalidRequest(f"{flag}: {problem}", hint=error.hint or "see 'box run --help'") from None
 
 
 def _trace(parsed: Parsed, started: Started) -> None:

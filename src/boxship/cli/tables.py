@@ -6,14 +6,20 @@ from __future__ import annotations
 from boxship.args import Command, Flag
 
 LIMITS = [
-    Flag("memory", "Memory limit", "size", "m", "SIZE"),
+    Flag("memory", "Memory limit, as 512m or 1.5g; 0 for no limit", "size", "m", "SIZE"),
     Flag("memory-swap", "Limit of memory and swap together, -1 for no limit", "size", metavar="SIZE"),
     Flag("memory-reservation", "Soft memory limit", "size", metavar="SIZE"),
     Flag("cpus", "Number of processors, 0.5 for half of one", "float", metavar="N"),
     Flag("cpu-shares", "Weight against other containers, 1024 is usual", "int", "c", "N"),
     Flag("cpuset-cpus", "Processors it may use, 0-3,8", metavar="LIST", default=""),
-    Flag("pids-limit", "Most processes, -1 for no limit", "int", metavar="N"),
-    Flag("timeout", "Kill it after this time", "duration", metavar="TIME", default=0.0),
+    Flag("pids-limit", "Most processes; 0 or -1 for no limit", "int", metavar="N"),
+    Flag(
+        "timeout",
+        "Kill it after this time, in seconds or as 1m30s; 0 for never",
+        "duration",
+        metavar="TIME",
+        default=0.0,
+    ),
 ]
 
 RUN = [
@@ -25,12 +31,18 @@ RUN = [
         default="none",
         choices=["none", "host"],
     ),
-    Flag("volume", "Bind mount, SOURCE:TARGET[:OPTIONS], as ro or rslave", "list", "v", "SPEC"),
+    Flag(
+        "volume",
+        "Bind mount, SOURCE:TARGET[:OPTIONS], as ro or rslave; owners look as they are on the host",
+        "list",
+        "v",
+        "SPEC",
+    ),
     Flag("mount", "Mount, type=bind|tmpfs,source=…,target=…", "list", metavar="SPEC"),
     Flag("tmpfs", "Mount a tmpfs, TARGET[:OPTIONS]", "list", metavar="SPEC"),
     Flag("env", "Environment, NAME=VALUE, or NAME for the caller's own", "list", "e", "NAME=VALUE"),
     Flag("env-file", "Read environment from a file", "list", metavar="FILE"),
-    Flag("workdir", "Working directory", short="w", metavar="DIR", default=""),
+    Flag("workdir", "Working directory; the caller's when it is not given", short="w", metavar="DIR", default=""),
     Flag("user", "Run as USER[:GROUP], by name or number", short="u", metavar="USER", default=""),
     Flag("hostname", "Host name", short="h", metavar="NAME", default=""),
     Flag("name", "Name of the container", metavar="NAME", default=""),
@@ -84,11 +96,19 @@ BOX = Command(
             strict=True,
             late_flags=True,
             least=1,
-            details="The image 'host' is the machine's own userland, copy on write: changes are private and vanish with the container.",
+            details="The image 'host' is the machine's own userland, copy on write: changes are private and vanish with the "
+            "container (with --keep they stay in DIR/upper). Other disks of the host are there too, copy on write; /run "
+            "is empty, and so are mounts of other kinds, a tmpfs say: bind them with -v. The environment holds PATH, "
+            "HOME, HOSTNAME, with a terminal TERM, and what -e adds. The container has a user namespace of its own, 14 "
+            "capabilities, a seccomp filter, no_new_privs, masked parts of /proc and /sys, at most 4096 processes and a "
+            "network with loopback only, until a flag says otherwise. Options of -v: ro, rw, nosuid, nodev, noexec and "
+            "the propagation: private, shared, slave, or with an r before them for all mounts below. A restart waits 100 "
+            "ms, then twice as long each time up to a minute, and begins anew after ten good seconds; box stop ends that "
+            "too. Without --rm a detached container stays in box ps until box rm.",
             examples=[
                 ("box run host -- ls /", "Look at the host's files from a container"),
                 (
-                    "box run -m 256m --cpus 0.5 --timeout 10s host -- ./untrusted",
+                    "box run -m 256m --cpus 0.5 --timeout 10s host -- python3 -c 'print(6 * 7)'",
                     "Run something untrusted, with limits",
                 ),
                 ("box run --explain host -- true", "Show every step that would be taken"),
@@ -102,14 +122,20 @@ BOX = Command(
             LIMITS,
             strict=True,
             least=1,
-            examples=[("box limit -m 1g --cpus 2 -- make", "Build with at most 1 GiB and two processors")],
+            examples=[
+                (
+                    "box limit -m 1g --cpus 0.5 -- sh -c 'seq 1 1000000 | sort | tail -n 1'",
+                    "Sort with at most 1 GiB and half a processor",
+                )
+            ],
         ),
         Command(
             "ps",
-            "List running containers",
+            "List containers",
             "boxship.cli.containers:ps",
             "",
             [
+                Flag("all", "Accepted for Docker's sake: all are listed", "bool", "a"),
                 Flag("quiet", "Ids only", "bool", "q"),
                 Flag("format", "Form of the list", metavar="FORM", default="table", choices=["table", "json"]),
             ],
@@ -126,6 +152,7 @@ BOX = Command(
                 Flag("user", "Run as USER[:GROUP]", short="u", metavar="USER", default=""),
                 Flag("interactive", "Keep standard input open", "bool", "i"),
                 Flag("tty", "Give it a terminal", "bool", "t"),
+                Flag("detach", "Do not wait for it; its streams are /dev/null", "bool", "d"),
             ],
             strict=True,
             least=2,
@@ -145,7 +172,7 @@ BOX = Command(
             "boxship.cli.containers:logs",
             _ID,
             [
-                Flag("tail", "Only the last N lines", "int", "n", "N"),
+                Flag("tail", "Only the last N lines; -1 for all", "int", "n", "N"),
                 Flag("follow", "Go on until it ends", "bool", "f"),
                 Flag("timestamps", "Show the time of each line", "bool", "t"),
             ],

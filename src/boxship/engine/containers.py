@@ -100,7 +100,15 @@ def running(word: str) -> tuple[State, int, int]:
 
 
 def execute(
-    word: str, argv: list[str], *, env: list[str], workdir: str, user: str, console: Pair | None, stdin: bool
+    word: str,
+    argv: list[str],
+    *,
+    env: list[str],
+    workdir: str,
+    user: str,
+    console: Pair | None,
+    stdin: bool,
+    detached: bool = False,
 ) -> tuple[Launched, list[str]]:
     """Start one more process in a container, as its first process was started: same limits, filter, capabilities."""
     from boxship.runtime import join, lifecycle
@@ -123,7 +131,9 @@ def execute(
         if identity.uid and base.capabilities:
             changes["capabilities"] = base.capabilities.replace(effective=[], permitted=[], ambient=[])
     state = state.replace(pid=first, start_time=start_time(first))
-    return join.join(state, spec, base.replace(**changes), JoinOptions(console=console, null_stdin=not stdin))
+    return join.join(
+        state, spec, base.replace(**changes), JoinOptions(console=console, null_stdin=not stdin, detached=detached)
+    )
 
 
 def kill(word: str, number: int) -> None:

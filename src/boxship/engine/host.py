@@ -28,6 +28,7 @@ from boxship.runtime.signals import signal_number
 from boxship.runtime.state import State, Store
 from boxship.spec import host as building
 from boxship.spec import oci
+from boxship.spec.request import ID_COUNT
 from boxship.undo import Undo
 
 TYPE_CHECKING = False
@@ -93,6 +94,11 @@ def draw(request: Request) -> Drawn:
     name = names.check(request.name) if request.name else full[:SHORT]
     own_userns = _own_userns(request, warnings)
     user = resolve(request.user)
+    if own_userns and max(user.uid, user.gid, *user.groups, 0) >= ID_COUNT:
+        raise InvalidRequest(
+            f"--user {request.user}: the container's user namespace has the ids 0 … {ID_COUNT - 1}",
+            hint="--userns host gives it all ids of the host",
+        )
     spec = building.specification(
         request,
         uid=user.uid,
@@ -102,6 +108,7 @@ def draw(request: Request) -> Drawn:
         name=name[:SHORT],
         all_capabilities=capabilities.names(capabilities.own_bounding()),
         own_userns=own_userns,
+        idmap=_mappable(request, warnings) if own_userns else None,
     )
     spec = _with_seccomp(request, spec)
     from boxship.spec.validate import validate
@@ -125,6 +132,21 @@ def _own_userns(request: Request, warnings: list[str]) -> bool:
         )
         return False
     return True
+
+
+def _mappable(request: Request, warnings: list[str]) -> list[str]:
+    """Sources of bind mounts on file systems that can be idmapped; of the others a warning tells."""
+    found = []
+    for volume in request.volumes:
+        if volume.kind != "bind":
+            continue
+        if idmap.can_be_idmapped(volume.source, host.kernel_version()):
+            found.append(volume.source)
+        else:
+            warnings.append(
+                f"{volume.source}: this file system cannot be idmapped: its files belong to nobody inside (--userns host shows owners)"
+            )
+    return found
 
 
 def _with_seccomp(request: Request, spec: oci.Spec) -> oci.Spec:

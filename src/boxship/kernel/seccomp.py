@@ -78,7 +78,7 @@ ARCHITECTURES = {
         "SHEB",
     )
 }
-_MAGIC = b"boxseccomp1\n"
+_MAGIC = b"boxseccomp2\n"
 
 
 class Filter(Record):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from boxship.errors import InvalidRequest, KernelError, NotFound, Unsupported
+from boxship.errors import InvalidRequest, KernelError, NotFound, SpecError, Unsupported
 from boxship.kernel import lsm
 from boxship.plan import build
 from boxship.plan import steps as s
@@ -57,7 +57,12 @@ def read_bundle(options: Options) -> tuple[oci.Spec, bytes, list[str]]:
         ) from None
     except OSError as error:
         raise KernelError.from_os("open", error) from None
-    spec = oci.load(raw)
+    try:
+        spec = oci.load(raw)
+    except SpecError as error:
+        raise SpecError(
+            error.path, error.message.removeprefix(f"{error.path}: "), hint=error.hint or f"it stands in {path}"
+        ) from None
     warnings = validate(spec)
     _check_root(spec, options.bundle)
     if spec.linux.mount_label and not lsm.selinux_active():

@@ -62,6 +62,7 @@ def join(state: State, spec: Spec, process: Process, options: JoinOptions) -> tu
         keyring=False,
         chown=slots.pipes_among_streams(),
         null_stdin=options.null_stdin,
+        stdio="null" if options.detached else "inherit",
     )
     if compiled.seccomp_notify:
         data, pid_at = slots.listener_state(spec, launch.replace(bundle=state.bundle))

@@ -157,7 +157,7 @@ def failure(plan: list[Planned], report: Report) -> errors.BoxshipError:
     if name == "run" or report.call.endswith(" hook"):
         return run_error(report)
     side = SIDES[line.side] if line else "boxmon"
-    path = report.path or (line.step.describe() if line else "")
+    path = report.path or (line.step.describe().removeprefix(f"{report.call}(").removesuffix(")") if line else "")
     if not line:
         return errors.KernelError(report.call, path, report.errno, note=f"step {report.step + 1}, after start")
     return errors.StepError(

@@ -44,17 +44,19 @@ def read(directory: str) -> Iterator[tuple[int, int, bytes]]:
         yield from records(path)
 
 
-def last_lines(directory: str, count: int) -> list[tuple[int, bytes]]:
-    """The last ``count`` lines as (stream, line); records are joined before they are cut into lines."""
-    streams: dict[int, bytes] = {}
-    lines: list[tuple[int, bytes]] = []
-    for _, stream, data in read(directory):
+def last_lines(directory: str, count: int) -> list[tuple[int, int, bytes]]:
+    """The last ``count`` lines as (time in ns, stream, line); records are joined before they are cut into lines."""
+    open_lines: dict[int, tuple[int, bytes]] = {}
+    lines: list[tuple[int, int, bytes]] = []
+    for when, stream, data in read(directory):
         if stream == LOST:
-            lines.append((stream, b"[" + data + b" bytes could not be logged]\n"))
+            lines.append((when, stream, b"[" + data + b" bytes could not be logged]\n"))
             continue
-        *whole, rest = (streams.get(stream, b"") + data).split(b"\n")
-        streams[stream] = rest
-        lines += [(stream, line + b"\n") for line in whole]
+        began, rest = open_lines.pop(stream, (when, b""))
+        *whole, rest = (rest + data).split(b"\n")
+        lines += [(began if n == 0 else when, stream, line + b"\n") for n, line in enumerate(whole)]
+        if rest:
+            open_lines[stream] = (when if whole else began, rest)
         lines = lines[-count:] if count else []
-    lines += [(stream, rest) for stream, rest in streams.items() if rest]
+    lines += [(began, stream, rest) for stream, (began, rest) in open_lines.items()]
     return lines[-count:] if count else []

@@ -252,6 +252,10 @@ def kill(parsed: Parsed) -> int:
     from boxship.runtime.signals import signal_number
 
     word = parsed.operands[1] if len(parsed.operands) > 1 else "TERM"
+    if word == "0":  # asks only whether it is there: kill(2)
+        found = store(parsed)
+        lifecycle.require(found, found.load(parsed.operands[0]), lifecycle.CREATED, lifecycle.RUNNING, lifecycle.PAUSED)
+        return 0
     lifecycle.kill(store(parsed), parsed.operands[0], signal_number(word), everyone=parsed.values["all"])
     return 0
 

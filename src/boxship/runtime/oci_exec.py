@@ -82,6 +82,7 @@ def _from_words(parsed: Parsed, base: Process) -> Process:
     from boxship.spec import oci
 
     v, argv = parsed.values, parsed.operands[1:]
+    argv = argv[1:] if argv[:1] == ["--"] else argv
     changes: dict[str, Any] = {"args": argv, "terminal": v["tty"], "env": merged(base.env, v["env"] or [])}
     if v["cwd"]:
         changes["cwd"] = v["cwd"]
@@ -130,6 +131,7 @@ def ps(parsed: Parsed) -> int:
     """boxc ps."""
     found = store(parsed)
     state = found.load(parsed.operands[0])
+    lifecycle.require(found, state, lifecycle.CREATED, lifecycle.RUNNING, lifecycle.PAUSED)
     pids = groups.of_path(state.cgroup).pids()
     if parsed.values["format"] == "json":
         sys.stdout.write(fastjson.dumps(pids) + "\n")
@@ -149,7 +151,15 @@ def _process_row(pid: int) -> tuple[object, ...] | None:
         uid = os.stat(f"/proc/{pid}").st_uid
     except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
         return None
-    return uid, pid, ppid, start_time(pid), command or "[boxmon]"
+    return uid, pid, ppid, _clock(start_time(pid)), command or "[boxmon]"
+
+
+def _clock(ticks: int) -> str:
+    """Time of day of a moment in clock ticks since boot, as ps(1) shows STIME."""
+    import time
+
+    began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    return time.strftime("%H:%M" if time.time() - began < 86400 else "%b%d", time.localtime(began))
 
 
 def update(parsed: Parsed) -> int:
@@ -208,6 +218,8 @@ def events(parsed: Parsed) -> int:
     name = parsed.operands[0]
     state = found.load(name)
     lifecycle.require(found, state, lifecycle.CREATED, lifecycle.RUNNING, lifecycle.PAUSED)
+    if parsed.values["interval"] <= 0:
+        raise errors.InvalidRequest("--interval: must be more than 0")
     for event in watch(state, once=parsed.values["stats"], interval=parsed.values["interval"]):
         sys.stdout.write(fastjson.dumps(event) + "\n")
         sys.stdout.flush()

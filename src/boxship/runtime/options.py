@@ -35,3 +35,5 @@ class JoinOptions(Record):
     preserve: list[int] = []
     sub_group: str = ""
     null_stdin: bool = False
+    #: all three streams are /dev/null: nobody waits for it
+    detached: bool = False

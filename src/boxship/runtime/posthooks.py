@@ -32,5 +32,6 @@ def run_hook(hook: Hook, kind: str, document: dict[str, object]) -> str:
     except OSError as error:
         return f"{kind} hook {hook.path}: {error.strerror}"
     if done.returncode:
-        return f"{kind} hook {hook.path}: exit status {done.returncode}: {done.stderr.decode(errors='replace').strip()}"
+        said = done.stderr.decode(errors="replace").strip()
+        return f"{kind} hook {hook.path}: exit status {done.returncode}" + (f": {said}" if said else "")
     return ""

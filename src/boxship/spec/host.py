@@ -45,8 +45,12 @@ def specification(
     name: str,
     all_capabilities: list[str],
     own_userns: bool,
+    idmap: list[str] | None = None,
 ) -> oci.Spec:
-    """The specification of a container whose root is the host's, copy on write."""
+    """The specification of a container whose root is the host's, copy on write.
+
+    ``idmap`` names the sources of bind mounts whose owners are to look as they do on the host.
+    """
     capabilities = _capabilities(request, all_capabilities)
     process = oci.Process(
         terminal=request.tty,
@@ -66,7 +70,7 @@ def specification(
         process=process,
         root=oci.Root(path="/", readonly=request.read_only),
         hostname="" if request.share.get("uts") else request.hostname or name,
-        mounts=_mounts(request),
+        mounts=_mounts(request, idmap=idmap),
         linux=_linux(request, own_userns=own_userns),
     )
 
@@ -106,7 +110,7 @@ def _five_sets(chosen: list[str], uid: int) -> oci.Capabilities:
     return oci.Capabilities(bounding=chosen, effective=held, permitted=held, inheritable=[], ambient=[])
 
 
-def _mounts(request: Request) -> list[oci.Mount]:
+def _mounts(request: Request, *, idmap: list[str] | None) -> list[oci.Mount]:
     sys_options = ["nosuid", "noexec", "nodev", *([] if request.privileged else ["ro"])]
     host_network = request.network == "host"
     mounts = [
@@ -124,7 +128,8 @@ def _mounts(request: Request) -> list[oci.Mount]:
     if not host_network:
         mounts.append(oci.Mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"]))
     for volume in request.volumes:
-        mounts.append(oci.Mount(volume.target, volume.kind, volume.source, list(volume.options)))
+        mapped = ["idmap"] if volume.kind == "bind" and volume.source in (idmap or ()) else []
+        mounts.append(oci.Mount(volume.target, volume.kind, volume.source, [*volume.options, *mapped]))
     return mounts
 
 
