@@ -196,10 +196,13 @@ def test_a_fifo_is_no_program(bundle, rootfs):
 def test_input_that_nobody_reads_blocks_nobody(bundle):
     """More input than a pty holds, echoed by a program that writes as much: both directions must move."""
     bundle.config["process"]["terminal"] = True
-    done = bundle.run(
-        "/bin/sh", "-c", "stty raw -echo; echo begin; exec head -c 300000", stdin="x" * 300000, timeout=30
-    )
-    assert done.code == 0 and done.out.count("x") == 300000, (done.code, len(done.out))
+    bundle.config["process"]["args"] = ["/bin/sh", "-c", "stty raw -echo; echo begin; exec head -c 300000"]
+    bundle.write()
+    words = [bundle.boxc_path, "--root", bundle.state_root, "run", "--bundle", bundle.path, bundle.id]
+    client = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert b"begin" in client.stdout.readline()  # before that the line discipline would drop what is too much for a line
+    out, _ = client.communicate(b"x" * 300000, timeout=60)
+    assert client.returncode == 0 and out.count(b"x") == 300000, (client.returncode, len(out))
 
 
 def test_a_reader_that_leaves(bundle):
@@ -313,7 +316,8 @@ def test_rm_force_of_a_foreground_container():
         removed = run(BOX, "rm", "-f", name)
         _, err = client.communicate(timeout=20)
         assert removed.code == 0 and removed.out.strip() == name, removed
-        assert client.returncode == 137 and not err, (client.returncode, err)
+        said = [line for line in err.splitlines() if not line.startswith(b"box: warning")]
+        assert client.returncode == 137 and not said, (client.returncode, err)
 
 
 def test_caller_killed_while_it_launches():

@@ -197,7 +197,7 @@ class Group:
         if number == SIGKILL and self.layout.unified and os.path.exists(v2):
             _write(v2, "1")
             if not self._first("freezer"):  # every member is here: the last one's end is an event
-                wait_event(f"{self.layout.unified}{self.path}/cgroup.events", "populated", "0")
+                _wait_unpopulated(f"{self.layout.unified}{self.path}/cgroup.events")
                 return
         for _ in range(_KILL_ROUNDS):
             pids = self.pids()
@@ -337,6 +337,15 @@ def wait_event(path: str, key: str, value: str, timeout_ms: int = 10_000) -> Non
                 raise KernelError("poll", path, errno.ETIMEDOUT, hint=f"the group did not become {key} {value}")
     finally:
         os.close(fd)
+
+
+def _wait_unpopulated(path: str) -> None:
+    """Until nobody is in the group; systemd may take it away at that moment, which says the same."""
+    try:
+        wait_event(path, "populated", "0")
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise
 
 
 def _inherit_cpuset(directory: str) -> None:
