@@ -5,7 +5,10 @@
 |------------------------------|-------------------|-----------------------------------|
 | running containers (``box``) | /run/boxship      | $XDG_RUNTIME_DIR/boxship          |
 | running containers (``boxc``)| /run/boxc         | $XDG_RUNTIME_DIR/boxc             |
+| images, writable layers      | /var/lib/boxship  | $XDG_DATA_HOME/boxship            |
 | caches                       | /var/cache/boxship| $XDG_CACHE_HOME/boxship           |
+
+BOXSHIP_DATA names another directory for the second line.
 
 Where a user has no XDG_RUNTIME_DIR (no login session), /tmp/boxship-UID is used: made 0700, and refused
 when somebody else owns it.
@@ -32,6 +35,17 @@ def cache_root() -> str:
     if _is_root():
         return "/var/cache/boxship"
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ.get("HOME", "/"), ".cache")
+    return f"{base}/boxship"
+
+
+def data_root() -> str:
+    """Where images and the writable layers of containers are."""
+    named = os.environ.get("BOXSHIP_DATA")
+    if named:
+        return os.path.abspath(named)
+    if _is_root():
+        return "/var/lib/boxship"
+    base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.environ.get("HOME", "/"), ".local/share")
     return f"{base}/boxship"
 
 

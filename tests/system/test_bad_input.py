@@ -197,7 +197,7 @@ def test_words_of_the_command_line(boxc, box):
         "--workdir rel",
         "--cpus 9999",
     )
-    one_line(box("run", "debian", "true"), "image 'debian'")
+    one_line(box("run", "--pull", "never", "debian", "true"), "image 'debian'")
     one_line(box("run", "--cap-add", "CAP_MAGIC", "host", "true"), "CAP_MAGIC")
     one_line(box("run", "--user", "nobody-here", "host", "true"), "no such user")
     one_line(box("stop", "nonesuch"), "no such container")

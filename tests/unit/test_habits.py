@@ -28,7 +28,7 @@ LAYERS = {
     "cli": {"cli", "engine", "runtime", "plan", "spec", "bench"},
     "bench": {"bench", "engine", "runtime", "plan", "spec", "kernel"},
 }
-OPEN = {"errors", "record", "fastjson", "args", "paths", "undo", "console", "__version__"}
+OPEN = {"errors", "record", "database", "fastjson", "args", "paths", "undo", "console", "__version__"}
 #: modules that cost more than half a millisecond: never at the top of a module of these packages
 HEAVY = {
     "typing",

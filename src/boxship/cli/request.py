@@ -104,24 +104,19 @@ def _numbers(text: str) -> set[int]:
     return found
 
 
-def request(parsed: Parsed, argv: list[str]) -> Request:
+def request(parsed: Parsed, argv: list[str], image: str) -> Request:
     """The request; InvalidRequest names all problems together."""
     words, v = Words(parsed), parsed.values
     policy, most = _restart(words)
     security = _security(words)
     share = {kind: "host" for kind in ("pid", "ipc", "uts") if v[kind] == "host"}
-    if v["keep"] and not os.path.isdir(v["keep"]):
-        there = os.path.lexists(v["keep"])
-        words.say(f"--keep {v['keep']}: " + ("not a directory" if there else "no such directory; mkdir it first"))
-    if v["hostname"] and not (
-        v["hostname"].isascii() and v["hostname"].replace("-", "").replace(".", "").replace("_", "").isalnum()
-    ):
-        words.say(f"--hostname {v['hostname']}: not a host name: letters, digits, '.', '-' and '_'")
-    for kind in ("pid", "ipc"):
-        if v[kind] == "host" and v["userns"] != "host" and not v["privileged"]:
-            words.say(f"--{kind} host needs --userns host: the host's {kind} namespace belongs to the host's users")
+    _consistent(words, policy)
     found = Request(
         argv,
+        image=image,
+        entrypoint=None if v["entrypoint"] is None else [v["entrypoint"]] if v["entrypoint"] else [],
+        pull=v["pull"],
+        platform=v["platform"],
         name=v["name"],
         env=_environment(words),
         workdir=_workdir(words),
@@ -155,15 +150,30 @@ def request(parsed: Parsed, argv: list[str]) -> Request:
         log_files=3,
         **security,
     )
+    if words.problems:
+        raise InvalidRequest("; ".join(words.problems), hint="see 'box run --help'")
+    return found
+
+
+def _consistent(words: Words, policy: str) -> None:
+    """Values that cannot go together, or on this machine."""
+    v = words.v
+    if v["keep"] and not os.path.isdir(v["keep"]):
+        there = os.path.lexists(v["keep"])
+        words.say(f"--keep {v['keep']}: " + ("not a directory" if there else "no such directory; mkdir it first"))
+    if v["hostname"] and not (
+        v["hostname"].isascii() and v["hostname"].replace("-", "").replace(".", "").replace("_", "").isalnum()
+    ):
+        words.say(f"--hostname {v['hostname']}: not a host name: letters, digits, '.', '-' and '_'")
+    for kind in ("pid", "ipc"):
+        if v[kind] == "host" and v["userns"] != "host" and not v["privileged"]:
+            words.say(f"--{kind} host needs --userns host: the host's {kind} namespace belongs to the host's users")
     if v["detach"] and v["rm"] is True and policy != "no":
         words.say("--rm and --restart: a container that is removed when it ends is not started again")
     if v["interactive"] and v["tty"] and not v["explain"] and not os.isatty(0):
         words.say("--tty: the input device is not a terminal (leave -t away)")
     if v["shm_size"] <= 0:
         words.say("--shm-size: must be more than zero")
-    if words.problems:
-        raise InvalidRequest("; ".join(words.problems), hint="see 'box run --help'")
-    return found
 
 
 def _restart(words: Words) -> tuple[str, int]:

@@ -7,7 +7,7 @@ import os
 import sys
 
 from boxship.cli.request import request
-from boxship.errors import InvalidRequest, NotFound, SpecError
+from boxship.errors import InvalidRequest, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,14 +22,8 @@ def run(parsed: Parsed) -> int:
 
     image, *argv = parsed.operands
     argv = argv[1:] if argv[:1] == ["--"] else argv
-    if image != "host":
-        raise NotFound(
-            f"image {image!r}: no such image", hint="the image 'host', the machine's own userland, is always there"
-        )
-    if not argv:
-        raise InvalidRequest("no command: box run host -- COMMAND", hint="name the program to run after --")
-    wanted = request(parsed, argv)
-    if not wanted.workdir:  # the host's files are there, so the caller's directory is too
+    wanted = request(parsed, argv, image)
+    if image == "host" and not wanted.workdir:  # the host's files are there, so the caller's directory is too
         wanted = wanted.replace(workdir=os.getcwd())
     if wanted.tty:
         from boxship.runtime.terminal import window_size

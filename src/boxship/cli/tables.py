@@ -63,7 +63,10 @@ RUN = [
     Flag("sysctl", "Kernel parameter of its own namespaces, NAME=VALUE", "list", metavar="SPEC"),
     Flag("shm-size", "Size of /dev/shm", "size", metavar="SIZE", default=64 << 20),
     Flag("init", "Run a small init as PID 1", "bool"),
-    Flag("stop-signal", "Signal that stops it", metavar="SIGNAL", default="TERM"),
+    Flag("stop-signal", "Signal that stops it; TERM, unless the image has another", metavar="SIGNAL", default=""),
+    Flag("entrypoint", "Program in place of the image's", metavar="PROGRAM"),
+    Flag("pull", "When to fetch the image", metavar="WHEN", default="missing", choices=["missing", "always", "never"]),
+    Flag("platform", "Platform of the image, linux/arm64", metavar="OS/ARCH", default=""),
     Flag("oom-score-adj", "How soon it is killed when memory runs out, -1000 … 1000", "int", metavar="N"),
     Flag(
         "userns",
@@ -83,6 +86,128 @@ RUN = [
 ]
 
 _ID = "CONTAINER"
+_IMAGES = "boxship.cli.images"
+_QUIET = Flag("quiet", "No progress", "bool", "q")
+IMAGES = [
+    Command(
+        "pull",
+        "Fetch images, or make them from a template",
+        f"{_IMAGES}:pull",
+        "IMAGE…",
+        [
+            _QUIET,
+            Flag("platform", "Platform of the image, linux/arm64", metavar="OS/ARCH", default=""),
+            Flag("refresh", "Make a template anew", "bool"),
+        ],
+        least=1,
+        details="IMAGE is a name as Docker reads it, or one of template:NAME/RELEASE, dir:PATH, tar:PATH, oci:PATH, docker-archive:PATH. "
+        "Registries are configured by registries.conf(5).",
+        examples=[("box pull template:debian/12", "Debian 12, made from the distribution's mirror")],
+    ),
+    Command("push", "Send an image to where its name says", f"{_IMAGES}:push", "IMAGE", [_QUIET], least=1, most=1),
+    Command(
+        "images",
+        "List images",
+        f"{_IMAGES}:images",
+        "[IMAGE]",
+        [
+            Flag("all", "Accepted for Docker's sake: all are listed", "bool", "a"),
+            Flag("quiet", "Ids only", "bool", "q"),
+            Flag("digests", "Show digests too", "bool"),
+            Flag("no-trunc", "Whole ids", "bool"),
+            Flag("format", "Form of the list", metavar="FORM", default="table", choices=["table", "json"]),
+        ],
+        most=1,
+    ),
+    Command("tag", "Give an image one more name", f"{_IMAGES}:tag", "IMAGE NAME[:TAG]", least=2, most=2),
+    Command(
+        "rmi",
+        "Remove names, and images with their last name",
+        f"{_IMAGES}:rmi",
+        "IMAGE…",
+        [Flag("force", "Though containers use it, or it has several names", "bool", "f")],
+        least=1,
+    ),
+    Command("inspect", "Show images as JSON", f"{_IMAGES}:inspect", "IMAGE…", least=1),
+    Command(
+        "history",
+        "Show how an image was made",
+        f"{_IMAGES}:history",
+        "IMAGE",
+        [
+            Flag("no-trunc", "Whole lines", "bool"),
+            Flag("format", "Form of the list", metavar="FORM", default="table", choices=["table", "json"]),
+        ],
+        least=1,
+        most=1,
+    ),
+    Command(
+        "save",
+        "Write images to an archive",
+        f"{_IMAGES}:save",
+        "IMAGE…",
+        [
+            Flag("output", "The file, or the directory; else standard output", short="o", metavar="PATH", default=""),
+            Flag(
+                "format",
+                "oci-archive: an OCI layout that docker load reads too; oci-dir: a layout's directory",
+                metavar="FORM",
+                default="oci-archive",
+                choices=["oci-archive", "docker-archive", "oci-dir"],
+            ),
+        ],
+        least=1,
+    ),
+    Command(
+        "load",
+        "Read images from an archive or an OCI layout",
+        f"{_IMAGES}:load",
+        "",
+        [Flag("input", "The file or directory; else standard input", short="i", metavar="PATH", default=""), _QUIET],
+        most=0,
+    ),
+    Command(
+        "import",
+        "Make an image of a root file system in a tar archive",
+        f"{_IMAGES}:import_",
+        "FILE|- [NAME[:TAG]]",
+        [
+            Flag("change", "A Dockerfile's instruction, as 'CMD [\"sh\"]'", "list", "c", "LINE"),
+            Flag("message", "What its history says", short="m", metavar="TEXT", default=""),
+        ],
+        least=1,
+        most=2,
+    ),
+    Command(
+        "search",
+        "Look for images in a registry",
+        f"{_IMAGES}:search",
+        "[HOST/]WORD",
+        [Flag("limit", "At most so many", "int", metavar="N", default=25)],
+        least=1,
+        most=1,
+    ),
+    Command(
+        "login",
+        "Keep credentials for a registry",
+        f"{_IMAGES}:login",
+        "[HOST]",
+        [
+            Flag("username", "The user", short="u", metavar="USER", default=""),
+            Flag(
+                "password",
+                "The password; everybody on the machine can see it here",
+                short="p",
+                metavar="WORD",
+                default="",
+            ),
+            Flag("password-stdin", "Read the password from standard input", "bool"),
+        ],
+        most=1,
+    ),
+    Command("logout", "Forget credentials", f"{_IMAGES}:logout", "[HOST]", most=1),
+]
+
 BOX = Command(
     "box",
     "Containers for Linux: start in milliseconds, explain every start",
@@ -206,6 +331,25 @@ BOX = Command(
             f"{_ID}…",
             [Flag("force", "Kill them first", "bool", "f")],
             least=1,
+        ),
+        *IMAGES,
+        Command(
+            "image",
+            "Images: the same verbs, and what only they have",
+            commands=[
+                *(one.replace(name={"images": "ls", "rmi": "rm"}.get(one.name, one.name)) for one in IMAGES),
+                Command(
+                    "prune",
+                    "Remove what nobody needs",
+                    "boxship.cli.images:prune",
+                    "",
+                    [
+                        Flag("all", "Images with names too, if no container uses them", "bool", "a"),
+                        Flag("dry-run", "Show what would go, and change nothing", "bool"),
+                    ],
+                    most=0,
+                ),
+            ],
         ),
         Command(
             "system",

@@ -68,15 +68,22 @@ def status(state: State) -> str:
     return "exited" if monitor.has_begun(store().directory(state.id)) else "creating"
 
 
+def states() -> list[State]:
+    """The records of all containers."""
+    found, kept = store(), []
+    for name in found.names():
+        try:
+            kept.append(found.load(name))
+        except NotFound:  # removed right now
+            continue
+    return kept
+
+
 def list_all() -> list[Row]:
     """All containers of this user."""
     found, rows = store(), []
-    for name in found.names():
-        try:
-            state = found.load(name)
-        except NotFound:  # being made or removed right now
-            continue
-        ended = monitor.read_exit(found.directory(name))
+    for state in states():
+        ended = monitor.read_exit(found.directory(state.id))
         rows.append(
             Row(
                 state.id,

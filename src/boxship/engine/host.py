@@ -11,21 +11,21 @@ import os
 
 from boxship import fastjson
 from boxship.engine import names
+from boxship.engine import root as roots
 from boxship.engine.names import SHORT, new_id
-from boxship.engine.users import resolve
 from boxship.errors import InvalidRequest, KernelError, NotFound, Unsupported
 from boxship.kernel import capabilities, idmap
 from boxship.kernel.cgroup import Group, locate
 from boxship.paths import runtime_root
 from boxship.plan import build, limits
 from boxship.plan import steps as s
-from boxship.plan.facts import Launch, Overlay
+from boxship.plan.facts import Launch
 from boxship.record import Record
 from boxship.runtime import compile as compiling
 from boxship.runtime import groups, host
 from boxship.runtime.launch import Launched, Launcher
 from boxship.runtime.signals import signal_number
-from boxship.runtime.state import State, Store
+from boxship.runtime.state import State, Store, remove_tree
 from boxship.spec import host as building
 from boxship.spec import oci
 from boxship.spec.request import ID_COUNT
@@ -33,6 +33,7 @@ from boxship.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxship.engine.root import Root
     from boxship.plan.facts import Compiled, Facts
     from boxship.plan.limits import Setting
     from boxship.plan.wire import Planned
@@ -47,6 +48,7 @@ class Drawn(Record):
     id: str
     name: str
     request: Request
+    root: Root
     spec: oci.Spec
     compiled: Compiled
     group: Group
@@ -87,28 +89,32 @@ def store() -> Store:
 
 
 def draw(request: Request) -> Drawn:
-    """Everything pure: from the request to the specification and the launch record. Raises what cannot be."""
-    if not request.args:
-        raise InvalidRequest("no command: box run host -- COMMAND", hint="name the program to run after --")
+    """From the request to the specification and the launch record; nothing of the container exists yet.
+
+    Layers of an image that are not there are fetched and unpacked on the way. Raises what cannot be.
+    """
     full, warnings = new_id(), list[str]()
-    name = names.check(request.name) if request.name else full[:SHORT]
-    own_userns = _own_userns(request, warnings)
-    user = resolve(request.user)
-    if own_userns and max(user.uid, user.gid, *user.groups, 0) >= ID_COUNT:
+    short = full[:SHORT]
+    name = names.check(request.name) if request.name else short
+    found = roots.choose(request, short)
+    request = found.request
+    own_userns = _own_userns(found, warnings)
+    if own_userns and max(found.user.uid, found.user.gid, *found.user.groups, 0) >= ID_COUNT:
         raise InvalidRequest(
             f"--user {request.user}: the container's user namespace has the ids 0 … {ID_COUNT - 1}",
             hint="--userns host gives it all ids of the host",
         )
     spec = building.specification(
         request,
-        uid=user.uid,
-        gid=user.gid,
-        groups=user.groups,
-        home=user.home,
+        uid=found.user.uid,
+        gid=found.user.gid,
+        groups=found.user.groups,
+        home=found.user.home,
         name=name[:SHORT],
         all_capabilities=capabilities.names(capabilities.own_bounding()),
         own_userns=own_userns,
         idmap=_mappable(request, warnings) if own_userns else None,
+        files=_network_files(found, short),
     )
     spec = _with_seccomp(request, spec)
     from boxship.spec.validate import validate
@@ -116,17 +122,24 @@ def draw(request: Request) -> Drawn:
     warnings += validate(spec)
     compiled = compiling.compile_spec(spec, warnings)
     layout = locate()
-    group = Group(layout, f"{request.cgroup_parent or groups.DEFAULT_PARENT}/{full[:SHORT]}")
+    group = Group(layout, f"{request.cgroup_parent or groups.DEFAULT_PARENT}/{short}")
     settings = limits.settings(groups.resources_of(spec), layout.versions)
-    return Drawn(full, name, request, spec, compiled, group, settings, _launch(request, full, group), warnings)
+    return Drawn(full, name, request, found, spec, compiled, group, settings, _launch(found, full, group), warnings)
 
 
-def _own_userns(request: Request, warnings: list[str]) -> bool:
+def _network_files(found: Root, short: str) -> dict[str, str] | None:
+    if found.image == roots.HOST:
+        return None
+    return {f"/etc/{file}": f"{store().root}/{short}/{file}" for file in roots.NETWORK_FILES}
+
+
+def _own_userns(found: Root, warnings: list[str]) -> bool:
+    request = found.request
     if request.userns == "host" or request.privileged:
         return False
     if not host.privileged():
-        raise Unsupported("box run host needs root for now", hint="run it as root; rootless bundles run with boxc")
-    if not idmap.can_be_idmapped("/", host.kernel_version()):
+        raise Unsupported("box run needs root for now", hint="run it as root; rootless bundles run with boxc")
+    if not roots.idmappable(found):
         warnings.append(
             "the root file system cannot be idmapped: no user namespace of its own (--userns host says so too)"
         )
@@ -172,7 +185,8 @@ def _read_profile(path: str) -> object:
         ) from None
 
 
-def _launch(request: Request, full: str, group: Group) -> Launch:
+def _launch(found: Root, full: str, group: Group) -> Launch:
+    request = found.request
     directory = f"{store().root}/{full[:SHORT]}"
     stdio = "pipe" if request.detach or any(os.isatty(fd) for fd in (0, 1, 2)) else "inherit"
     supervise = s.Supervise(
@@ -182,7 +196,7 @@ def _launch(request: Request, full: str, group: Group) -> Launch:
         restart=_RESTART[request.restart],
         restart_max=request.restart_max,
         timeout_ms=int(request.timeout * 1000),
-        stop_signal=signal_number(request.stop_signal),
+        stop_signal=signal_number(request.stop_signal or "TERM"),
         oom_file=group.oom_file(),
         after=_removal(full[:SHORT]) if request.detach and request.remove else [],
     )
@@ -194,7 +208,7 @@ def _launch(request: Request, full: str, group: Group) -> Launch:
         null_stdin=not request.interactive,
         init=request.init,
         supervise=supervise,
-        overlay=Overlay(["/"], host.disks(), upper=request.keep, tmpfs=request.tmpfs_size),
+        overlay=found.overlay,
     )
 
 
@@ -217,6 +231,10 @@ def start(drawn: Drawn, *, trace: bool = False) -> Started:
     with Undo() as held, Undo() as undo:
         directory = store().create(_record(drawn), fastjson.dumps(oci.encode(drawn.spec)).encode(), undo, held)
         names.claim(store().root, drawn.name, drawn.launch.id, undo)
+        roots.write_network_files(drawn.root, directory, drawn.name)
+        upper = roots.prepare(drawn.root, drawn.launch.id)
+        if upper:
+            undo.push(remove_tree, upper)
         groups.make(drawn.group, drawn.settings, drawn.spec, undo, drawn.warnings)
         own, other = _client(undo)
         plan = drawn.plan(facts(drawn))
@@ -234,6 +252,8 @@ def _record(drawn: Drawn) -> State:
         cgroup=drawn.group.path,
         owner=os.geteuid(),
         rootfs="host",
+        image=drawn.root.image,
+        layers=drawn.root.layers,
         remove=drawn.request.remove,
         annotations={"name": drawn.name, "command": " ".join(drawn.request.args)[:200]},
     )
@@ -274,6 +294,9 @@ def clear(container: str, cgroup: str, name: str) -> None:
     group.kill()
     group.remove()
     names.release(store().root, name, container)
+    upper = roots.writable(container)
+    if os.path.isdir(upper):
+        remove_tree(upper)
     store().remove(container)
 
 

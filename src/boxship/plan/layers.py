@@ -65,8 +65,8 @@ def _overlay(d: Draft, lower: list[str], suffix: str, kept: str) -> int:
     d.child(s.ChDir("/"))
     several = d.facts.kernel >= (6, 8)
     options = [f"lowerdir+={name}" for name in names] if several else [f"lowerdir={':'.join(names)}"]
-    # Without trusted.* in a user namespace, overlayfs keeps its marks in user.*
-    user = ["userxattr"] if d.namespaces.has(w.CLONE_NEWUSER) else []
     slot = d.slot()
-    d.child(s.FsMount(slot, "overlay", ["source=boxship", *options, f"upperdir={upper}", f"workdir={work}", *user], 0))
+    # Marks in user.*, in a user namespace or not: layers are unpacked once for both.
+    marks = [f"upperdir={upper}", f"workdir={work}", "userxattr"]
+    d.child(s.FsMount(slot, "overlay", ["source=boxship", *options, *marks], 0))
     return slot

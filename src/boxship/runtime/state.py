@@ -50,6 +50,9 @@ class State(Record):
     annotations: dict[str, str] = {}
     #: its systemd scope, where systemd made the cgroup
     unit: str = ""
+    #: the image that it was made of, and the diff_ids of its layers
+    image: str = ""
+    layers: list[str] = []
     #: whoever started it wants nothing of it kept
     remove: bool = False
 

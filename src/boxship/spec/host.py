@@ -46,10 +46,12 @@ def specification(
     all_capabilities: list[str],
     own_userns: bool,
     idmap: list[str] | None = None,
+    files: dict[str, str] | None = None,
 ) -> oci.Spec:
-    """The specification of a container whose root is the host's, copy on write.
+    """The specification of a container whose root is the host's or an image's, copy on write.
 
-    ``idmap`` names the sources of bind mounts whose owners are to look as they do on the host.
+    ``idmap`` names the sources of bind mounts whose owners are to look as they do on the host; ``files`` are Boxship's own
+    below /etc, target and source. Without them the root is the host's, whose /run is hidden.
     """
     capabilities = _capabilities(request, all_capabilities)
     process = oci.Process(
@@ -70,7 +72,7 @@ def specification(
         process=process,
         root=oci.Root(path="/", readonly=request.read_only),
         hostname="" if request.share.get("uts") else request.hostname or name,
-        mounts=_mounts(request, idmap=idmap),
+        mounts=_mounts(request, idmap=idmap, files=files),
         linux=_linux(request, own_userns=own_userns),
     )
 
@@ -110,7 +112,7 @@ def _five_sets(chosen: list[str], uid: int) -> oci.Capabilities:
     return oci.Capabilities(bounding=chosen, effective=held, permitted=held, inheritable=[], ambient=[])
 
 
-def _mounts(request: Request, *, idmap: list[str] | None) -> list[oci.Mount]:
+def _mounts(request: Request, *, idmap: list[str] | None, files: dict[str, str] | None) -> list[oci.Mount]:
     sys_options = ["nosuid", "noexec", "nodev", *([] if request.privileged else ["ro"])]
     host_network = request.network == "host"
     mounts = [
@@ -123,8 +125,12 @@ def _mounts(request: Request, *, idmap: list[str] | None) -> list[oci.Mount]:
         oci.Mount("/sys", "bind", "/sys", ["rbind", "rro" if not request.privileged else "rw"])
         if host_network
         else oci.Mount("/sys", "sysfs", "sysfs", sys_options),
-        oci.Mount("/run", "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=755", "size=65536k"]),
     ]
+    if files is None:
+        mounts.append(oci.Mount("/run", "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=755", "size=65536k"]))
+    mapped = ["idmap"] if idmap is not None else []
+    for target, source in (files or {}).items():
+        mounts.append(oci.Mount(target, "bind", source, ["bind", "rprivate", *mapped]))
     if not host_network:
         mounts.append(oci.Mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"]))
     for volume in request.volumes:

@@ -35,6 +35,12 @@ class Request(Record):
     """One container, as it was asked for."""
 
     args: list[str]
+    image: str = "host"
+    #: None: the image's own
+    entrypoint: list[str] | None = None
+    #: missing, always, never
+    pull: str = "missing"
+    platform: str = ""
     name: str = ""
     env: list[str] = []
     workdir: str = ""
@@ -62,7 +68,7 @@ class Request(Record):
     tmpfs_size: str = ""
     init: bool = False
     timeout: float = 0.0
-    stop_signal: str = "TERM"
+    stop_signal: str = ""
     oom_score_adj: int | None = None
     userns: str = "auto"
     share: dict[str, str] = {}
