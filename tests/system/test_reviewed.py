@@ -200,7 +200,9 @@ def test_input_that_nobody_reads_blocks_nobody(bundle):
     bundle.write()
     words = [bundle.boxc_path, "--root", bundle.state_root, "run", "--bundle", bundle.path, bundle.id]
     client = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert b"begin" in client.stdout.readline()  # before that the line discipline would drop what is too much for a line
+    assert (
+        b"begin" in client.stdout.readline()
+    )  # before that the line discipline would drop what is too much for a line
     out, _ = client.communicate(b"x" * 300000, timeout=60)
     assert client.returncode == 0 and out.count(b"x") == 300000, (client.returncode, len(out))
 
@@ -304,6 +306,11 @@ def test_detached_with_rm():
     while directory.exists() and time.monotonic() < end:
         os.sched_yield()
     assert not directory.exists()
+    # What removes it at its end, and rm --force, must not wait for each other.
+    assert run(BOX, "run", "-d", "--rm", "--name", name, "host", "--", "sleep", "1000").code == 0
+    done = run(BOX, "rm", "-f", name, timeout=30)
+    assert done.code == 0 and done.out.strip() == name, done
+    assert name not in run(BOX, "ps").out
     assert run(BOX, "run", "-d", "--rm", "--restart", "always", "host", "--", "true").code == 125
 
 

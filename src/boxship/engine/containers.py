@@ -18,6 +18,7 @@ from boxship.runtime.state import State, start_time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxship.runtime.launch import Launched
+    from boxship.runtime.state import Store
     from boxship.runtime.terminal import Pair
 
 SIGTERM, SIGKILL = 15, 9
@@ -198,15 +199,25 @@ def wait(word: str) -> Exit:
 def remove(word: str, *, force: bool) -> None:
     """Remove a container that has ended; with ``force`` end it first."""
     found, state = store(), find(word)
+    try:
+        while not _removed(found, state, force=force):
+            stop(state.id, 0)
+    except NotFound:  # its own clean-up (-d --rm), or somebody else, was faster
+        return
+
+
+def _removed(found: Store, state: State, *, force: bool) -> bool:
+    """Take away what has ended; False when it runs. The lock is not held while it is stopped: its monitor may want it."""
     lock = found.lock(state.id)  # not while it is being started, nor while somebody else removes it
     try:
-        if pids(state)[0]:
-            if not force:
-                raise Conflict(
-                    f"container {state.id} is running", hint=f"box stop {state.id}, or box rm --force {state.id}"
-                )
-            stop(state.id, 0)
-        host.clear(state.id, state.cgroup, state.annotations.get("name", ""))
+        if not pids(state)[0]:
+            host.clear(state.id, state.cgroup, state.annotations.get("name", ""))
+            return True
+        if not force:
+            raise Conflict(
+                f"container {state.id} is running", hint=f"box stop {state.id}, or box rm --force {state.id}"
+            )
+        return False
     finally:
         os.close(lock)
 
