@@ -306,6 +306,10 @@ def test_detached_with_rm():
     while directory.exists() and time.monotonic() < end:
         os.sched_yield()
     assert not directory.exists()
+    assert (
+        run(BOX, "run", "-d", "--rm", "--name", name, "host", "--", "sh", "-c", "read x <&-; sleep 2; exit 3").code == 0
+    )
+    assert run(BOX, "wait", name).out.strip() == "3", "its record is gone by then, its code is not"
     # What removes it at its end, and rm --force, must not wait for each other.
     assert run(BOX, "run", "-d", "--rm", "--name", name, "host", "--", "sleep", "1000").code == 0
     done = run(BOX, "rm", "-f", name, timeout=30)

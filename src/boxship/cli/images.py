@@ -142,7 +142,7 @@ def _bar(done: int, size: int) -> str:
 
 def pull(parsed: Parsed) -> int:
     """Fetch images."""
-    v, failed = parsed.values, 0
+    v = parsed.values
     for word in parsed.operands:
         source = word.partition(":")[0]
         if source in engine.SOURCES and ":" in word:
@@ -157,7 +157,7 @@ def pull(parsed: Parsed) -> int:
         if not v["quiet"]:
             sys.stderr.write(f"Digest: {target.digest}\n")
         sys.stdout.write(f"{name}\n")
-    return failed
+    return 0
 
 
 def push(parsed: Parsed) -> int:
@@ -260,6 +260,8 @@ def import_(parsed: Parsed) -> int:
 def prune(parsed: Parsed) -> int:
     """Take away what nobody needs."""
     found = engine.prune(everything=parsed.values["all"], dry_run=parsed.values["dry_run"])
+    if found.busy:
+        sys.stderr.write("box: warning: images are being brought in at this moment: nothing was looked at\n")
     for digest in found.blobs:
         sys.stdout.write(f"{digest}\n")
     sys.stdout.write(f"Total reclaimed space: {size_text(found.bytes)}\n")

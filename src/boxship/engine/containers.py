@@ -179,21 +179,35 @@ def stop(word: str, seconds: float) -> None:
 
 def wait(word: str) -> Exit:
     """Wait until a container has ended; how it did."""
-    import select
-
     state = find(word)
     above, _ = pids(state)
-    if above:
+    told = _told(state, above) if above else None
+    # A container of `-d --rm` has taken its record with it by now: then what its monitor told is all there is.
+    return monitor.read_exit(store().directory(state.id)) or told or Exit(code=137)
+
+
+def _told(state: State, above: int) -> Exit | None:
+    """What the monitor tells its clients at its end; None when it could not. Returns when the monitor has gone."""
+    import select
+
+    try:
+        fd = os.pidfd_open(above)
+    except ProcessLookupError:
+        return None
+    try:
+        client = monitor.Client.connect(store().directory(state.id))
         try:
-            fd = os.pidfd_open(above)
-        except ProcessLookupError:
-            fd = -1
-        if fd >= 0:
-            poller = select.poll()
-            poller.register(fd, select.POLLIN)
-            poller.poll()
-            os.close(fd)
-    return monitor.read_exit(store().directory(state.id)) or Exit(code=137)
+            said = [monitor.exit_of(data) for kind, data in client.frames() if kind == monitor.EXIT]
+        finally:
+            client.close()
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        poller.poll()
+        return Exit(code=said[-1][0], signal=said[-1][1]) if said else None
+    except (Conflict, FileNotFoundError):  # it has just ended
+        return None
+    finally:
+        os.close(fd)
 
 
 def remove(word: str, *, force: bool) -> None:

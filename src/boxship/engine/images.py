@@ -11,6 +11,7 @@ from boxship.image.media import Descriptor
 from boxship.image.store import SHORT, Image, Store
 from boxship.paths import data_root
 from boxship.record import Record
+from boxship.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,11 +45,7 @@ def obtain(kept: Store, word: str, *, pull: str = "missing", platform: str = "")
     wanted = documents.parse_platform(platform) if platform else None
     source = word.partition(":")[0]
     if source in SOURCES and ":" in word:
-        if source == "template" and pull == "always":
-            from boxship.engine import templates
-
-            return templates.obtain(kept, word.partition(":")[2], refresh=True)
-        return SOURCES[source](kept, word.partition(":")[2], wanted)
+        return _from_source(kept, source, word.partition(":")[2], wanted, anew=pull == "always")
     if pull != "always":
         try:
             return kept.find(word, wanted)
@@ -59,6 +56,16 @@ def obtain(kept: Store, word: str, *, pull: str = "missing", platform: str = "")
 
     registries.pull(word, platform=platform)
     return kept.find(word, wanted)
+
+
+def _from_source(kept: Store, source: str, rest: str, wanted: Platform | None, *, anew: bool) -> Image:
+    with Undo() as held:
+        kept.hold(held)
+        if source == "template" and anew:
+            from boxship.engine import templates
+
+            return templates.obtain(kept, rest, refresh=True)
+        return SOURCES[source](kept, rest, wanted)
 
 
 def _from_directory(kept: Store, path: str, _platform: Platform | None) -> Image:
@@ -102,7 +109,7 @@ SOURCES: dict[str, Callable[[Store, str, Platform | None], Image]] = {
 }
 
 
-def rows(*, digests: bool = False) -> list[Row]:
+def rows() -> list[Row]:
     """All images that have a name, newest first."""
     found, kept = [], store()
     for named in kept.named():
@@ -121,7 +128,6 @@ def rows(*, digests: bool = False) -> list[Row]:
                 image.size,
             )
         )
-    del digests
     return found
 
 
@@ -175,7 +181,7 @@ def remove(word: str, *, force: bool = False, in_use: Callable[[str], list[str]]
     if not found:
         raise _missing(word)
     same = [row for row in kept.named() if row.descriptor.digest == found.descriptor.digest]
-    by_name = bool(kept._by_name(word))
+    by_name = bool(kept.by_name(word))
     going = [found] if by_name else same
     if not by_name and len(same) > 1 and not force:
         raise Conflict(f"image {word}: has {len(same)} names", hint="name one of them, or take them all with --force")
@@ -223,12 +229,14 @@ def prune(*, everything: bool = False, dry_run: bool = False) -> collect.Collect
 
 def load(path: str) -> list[str]:
     """Read images from a layout or an archive; their names, or ids where they have none."""
-    kept, said = store(), []
-    for loaded in archive.load(kept, path):
-        names = archive.names_of(loaded)
-        image = kept.image(loaded.descriptor)
-        keep(kept, loaded.descriptor, names)
-        said += [f"Loaded image: {name.familiar}" for name in names] or [f"Loaded image ID: {image.id}"]
+    kept, said = store(), list[str]()
+    with Undo() as held:
+        kept.hold(held)
+        for loaded in archive.load(kept, path):
+            names = archive.names_of(loaded)
+            image = kept.image(loaded.descriptor)
+            keep(kept, loaded.descriptor, names)
+            said += [f"Loaded image: {name.familiar}" for name in names] or [f"Loaded image ID: {image.id}"]
     return said
 
 
@@ -251,7 +259,7 @@ def _chosen(words: list[str]) -> list[tuple[Descriptor, list[Reference]]]:
         if not row:
             raise _missing(word)
         _, names = found.setdefault(row.descriptor.digest, (row.descriptor, []))
-        if kept._by_name(word) and not row.name.startswith(UNTAGGED):
+        if kept.by_name(word) and not row.name.startswith(UNTAGGED):
             names.append(reference.parse(row.name))
     return list(found.values())
 
@@ -262,16 +270,16 @@ def import_tar(
     *,
     changes: list[str] | None = None,
     message: str = "",
-    platform: Platform | None = None,
 ) -> str:
     """A root file system as a tar stream becomes an image of one layer; its id."""
     kept = store()
     names = [reference.parse(name)] if name else []
-    layer = make.layer_from_stream(kept, parts)
     settings = configure.changes({}, changes or [])
-    target = make.image(kept, None, layer, settings, created_by="", comment=message or "imported from a tar archive")
-    del platform
-    keep(kept, target, names)
+    comment = message or "imported from a tar archive"
+    with Undo() as held:
+        kept.hold(held)
+        target = make.image(kept, None, make.layer_from_stream(kept, parts), settings, created_by="", comment=comment)
+        keep(kept, target, names)
     return kept.image(target).id
 
 

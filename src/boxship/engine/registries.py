@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from boxship.engine.images import store
-from boxship.errors import BoxshipError, InvalidRequest, NotFound
+from boxship.errors import BoxshipError, InvalidRequest, NotFound, PermissionDenied
 from boxship.image import documents, reference
 from boxship.image.registry import settings as reading
 from boxship.image.registry.client import Client
 from boxship.image.registry.credentials import Credential, Credentials, Given
+from boxship.image.registry.errors import RegistryError
 from boxship.image.registry.settings import Endpoint
 from boxship.image.transfer import Pull, Push, silent
+from boxship.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,14 +31,16 @@ async def apull(
     word: str, *, platform: str = "", tell: Callable[[Progress], None] = silent
 ) -> tuple[Reference, Descriptor]:
     """Fetch an image; the full name that was meant, and what came."""
-    settings = reading.load()
+    settings, kept = reading.load(), store()
     wanted = documents.parse_platform(platform) if platform else None
     tried: list[BoxshipError] = []
-    for name in settings.resolve(word):
-        try:
-            return name, await Pull(store(), settings, Credentials(settings.helpers), tell).run(name, wanted)
-        except BoxshipError as error:  # the next registry of the search list may have it
-            tried.append(error)
+    with Undo() as held:
+        kept.hold(held)
+        for name in settings.resolve(word):
+            try:
+                return name, await Pull(kept, settings, Credentials(settings.helpers), tell).run(name, wanted)
+            except (NotFound, PermissionDenied, RegistryError) as error:  # the next of the search list may have it
+                tried.append(error)
     raise _with_template(word, tried[0])
 
 

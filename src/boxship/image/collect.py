@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import time
 
-from boxship.image.layers import remove_tree
+from boxship.image.layers import ready, remove_tree
+from boxship.kernel import lock as locking
 from boxship.record import Record
 
 TYPE_CHECKING = False
@@ -26,10 +27,26 @@ class Collected(Record):
     layers: list[str]
     pooled: int = 0
     bytes: int = 0
+    #: somebody is bringing images in: nothing was looked at
+    busy: bool = False
 
 
 def collect(store: Store, in_use: set[str], *, grace_s: float = GRACE_S, dry_run: bool = False) -> Collected:
-    """Take away what nobody needs; ``in_use`` has the diff_ids of the layers of containers."""
+    """Take away what nobody needs; ``in_use`` has the diff_ids of the layers of containers.
+
+    While an image is on its way in, its blobs have no name yet: then nothing is taken, and the next call does it.
+    """
+    ready(store.root)
+    fd = locking.try_exclusive(store.root)
+    if fd < 0:
+        return Collected([], [], busy=True)
+    try:
+        return _collect(store, in_use, grace_s, dry_run=dry_run)
+    finally:
+        os.close(fd)
+
+
+def _collect(store: Store, in_use: set[str], grace_s: float, *, dry_run: bool) -> Collected:
     blobs, layers = store.reachable()
     old = time.time() - grace_s
     freed = 0

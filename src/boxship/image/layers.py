@@ -11,13 +11,13 @@ never used.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 
 from boxship import fastjson
 from boxship.errors import BoxshipError, KernelError, PermissionDenied
 from boxship.image.media import ImageError
+from boxship.kernel import lock as locking
 from boxship.kernel.openat2 import open_in_root
 from boxship.record import Record
 from boxship.undo import Undo
@@ -61,7 +61,7 @@ class Layers:
         """Unpack the file ``blob``; with a ``diff_id`` it must be that. Done once, however many ask at the same time."""
         if diff_id and self.has(diff_id):
             return Unpacked(diff_id, self.path(diff_id))
-        _ready(self.root, self.pool)
+        ready(self.root, self.pool)
         with Undo() as held, Undo() as undo:
             beside = f"{self.root}/{BESIDE}{diff_id.rpartition(':')[2] or f'new-{os.getpid()}-{id(undo)}'}"
             if not _begin(beside, held, lambda: bool(diff_id) and self.has(diff_id)):
@@ -97,10 +97,11 @@ class Layers:
             entries = [entry.path for entry in os.scandir(self.root) if entry.name[0] == BESIDE]
         except FileNotFoundError:
             return []
-        return [path for path in entries if not _busy(path)]
+        return [path for path in entries if not locking.busy(path)]
 
 
-def _ready(*paths: str) -> None:
+def ready(*paths: str) -> None:
+    """Make the directories of a store, for its owner alone."""
     try:
         for path in paths:
             os.makedirs(path, mode=0o700, exist_ok=True)
@@ -116,36 +117,14 @@ def _begin(beside: str, held: Undo, done: Any) -> bool:
         except FileExistsError:
             pass
         try:
-            fd = os.open(beside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = locking.exclusive(beside)
         except FileNotFoundError:
             continue
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        if _is_at(fd, beside):
+        if locking.is_at(fd, beside):
             held.push(os.close, fd)
             for entry in os.scandir(beside):  # of one who was killed
                 remove_tree(entry.path)
             return not done()
-        os.close(fd)
-    return False
-
-
-def _is_at(fd: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
-    except FileNotFoundError:
-        return False
-
-
-def _busy(path: str) -> bool:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
         os.close(fd)
     return False
 

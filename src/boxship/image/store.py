@@ -10,6 +10,7 @@ Documents keep the digests that their makers gave them, Docker's too: an image i
 
 from __future__ import annotations
 
+import os
 import time
 
 from boxship.database import Database
@@ -17,14 +18,17 @@ from boxship.errors import Conflict, InvalidRequest, NotFound
 from boxship.image import documents, media, reference
 from boxship.image.blobs import Blobs
 from boxship.image.documents import Config, Index, Manifest
-from boxship.image.layers import Layers
+from boxship.image.layers import Layers, ready
 from boxship.image.media import Descriptor, ImageError, Platform
 from boxship.image.reference import Reference
+from boxship.kernel import lock as locking
 from boxship.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from boxship.undo import Undo
 
 SHORT = 12
 _HEX = frozenset("0123456789abcdef")
@@ -67,6 +71,11 @@ class Store:
         self.blobs, self.layers = Blobs(root), Layers(root)
         self.database = Database(f"{root}/images.db")
 
+    def hold(self, held: Undo) -> None:
+        """Until ``held`` is left nothing is collected: what is being brought in has no name yet that would keep it."""
+        ready(self.root)
+        held.push(os.close, locking.shared(self.root))
+
     # names
 
     def tag(self, name: Reference, target: Descriptor) -> None:
@@ -100,16 +109,17 @@ class Store:
 
     def find(self, word: str, platform: Platform | None = None) -> Image:
         """The image with this name, id, or unique beginning of an id; NotFound, or Conflict when several could be meant."""
-        found = self._by_name(word) or self._by_digest(word)
+        found = self.by_name(word) or self._by_digest(word)
         if not found:
             raise NotFound(f"image {word!r}: not in the store", hint="box images lists them, box pull fetches one")
         return self.image(found.descriptor, platform, found.name)
 
     def named_as(self, word: str) -> Named | None:
         """The row that a name or id stands for."""
-        return self._by_name(word) or self._by_digest(word)
+        return self.by_name(word) or self._by_digest(word)
 
-    def _by_name(self, word: str) -> Named | None:
+    def by_name(self, word: str) -> Named | None:
+        """The row of a name, with its digest if the words have one."""
         try:
             wanted = reference.parse(word)
         except InvalidRequest:
@@ -117,7 +127,9 @@ class Store:
         rows = self._rows("name = ?", str(wanted.replace(digest="") if wanted.tag else wanted))
         rows = [row for row in rows if not wanted.digest or row.descriptor.digest == wanted.digest]
         if not rows and wanted.digest:
-            rows = self._rows("digest = ? AND name LIKE ?", wanted.digest, f"{wanted.name}%")
+            rows = [
+                row for row in self._rows("digest = ?", wanted.digest) if reference.parse(row.name).name == wanted.name
+            ]
         return rows[0] if rows else None
 
     def _rows(self, where: str, *values: object) -> list[Named]:
@@ -204,7 +216,6 @@ class Store:
 
     def _unpack(self, wanted: list[tuple[str, Descriptor]], progress: Callable[[str], None] | None) -> None:
         """Layers are independent: as many at a time as there are processors."""
-        import os
         from concurrent.futures import ThreadPoolExecutor
 
         def one(pair: tuple[str, Descriptor]) -> None:

@@ -64,7 +64,10 @@ class Pull:
             async with Client(endpoint, self.finder) as client:
                 try:
                     top = await client.manifest(name.wanted)
-                except (NotFound, Passing) as error:
+                except BoxshipError as error:
+                    # A mirror is no more than a shortcut: whatever ails it, the registry itself is asked.
+                    if not endpoint.mirror and not isinstance(error, (NotFound, Passing)):
+                        raise
                     tried.append(error)
                     continue
                 found = await self._fetch(client, top, platform, unpack=unpack)

@@ -15,11 +15,11 @@ kill -9 at any moment.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 
 from boxship import fastjson
 from boxship.errors import Conflict, InvalidRequest, KernelError, NotFound
+from boxship.kernel import lock as locking
 from boxship.paths import private_directory
 from boxship.record import Record
 
@@ -91,7 +91,7 @@ class Store:
         try:
             os.mkdir(beside, 0o700)
             undo.push(remove_tree, beside)
-            held.push(os.close, _locked(beside))
+            held.push(os.close, locking.exclusive(beside))
             _write(f"{beside}/state.json", _document(state))
             _write(f"{beside}/config.json", config)
             os.rename(beside, path)  # over a directory that is not empty: refused
@@ -137,29 +137,21 @@ class Store:
     def lock(self, name: str) -> int:
         """flock(2) on the container's directory until the descriptor is closed; commands on one id take turns."""
         try:
-            fd = _locked(self.directory(name))
+            fd = locking.exclusive(self.directory(name))
         except FileNotFoundError:
             raise NotFound(
                 f"container {name!r} does not exist", hint=f"boxc list shows those below {self.root}"
             ) from None
-        if not _is_at(fd, self.directory(name)):  # deleted while we waited; what is there now is another container
+        if not locking.is_at(
+            fd, self.directory(name)
+        ):  # deleted while we waited; what is there now is another container
             os.close(fd)
             raise NotFound(f"container {name!r} does not exist", hint="it has just been deleted")
         return fd
 
     def busy(self, name: str) -> bool:
         """Whether a command on this container is under way."""
-        try:
-            fd = os.open(f"{self.root}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(fd)
-        return False
+        return locking.busy(f"{self.root}/{name}")
 
     def leftovers(self) -> list[str]:
         """Paths of what a killed create has left: directories that never became containers, names of none."""
@@ -177,21 +169,6 @@ class Store:
 
 def _document(state: State) -> bytes:
     return fastjson.dumps(state.as_dict()).encode()
-
-
-def _locked(path: str) -> int:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    return fd
-
-
-def _is_at(fd: int, path: str) -> bool:
-    try:
-        there = os.stat(path)
-    except FileNotFoundError:
-        return False
-    here = os.fstat(fd)
-    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 def remove_tree(path: str) -> None:
